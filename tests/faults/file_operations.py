@@ -50,7 +50,7 @@ def separated_before(folder: Path) -> None:
 
 
 def without_times(path: Path) -> Any:
-    """Read a file without what its making took, and when its input was made."""
+    """Read a file without the times of its making and of its input."""
     if path.suffix != ".json":
         return digest(path)
     found = json.loads(path.read_text("utf-8"))

@@ -89,7 +89,7 @@ def run(
 
 
 def _become(operation: Operation, folder: Path) -> None:
-    """Run an operation in this process and end it; write what it found and left."""
+    """Run an operation in this process and end it; write its result and files."""
     code = 99
     try:
         handle = os.open(folder.parent / ERRORS, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
@@ -224,7 +224,7 @@ def trial(operation: Operation, root: Path, every: int) -> dict[str, Any]:
         return folder
 
     def looked() -> tuple[Ended, State, State]:
-        """Run without faults, and say what it found and what it left."""
+        """Run without faults; returns the result and the files left."""
         (folder.parent / STATES).unlink(missing_ok=True)
         ended = run(operation, folder)
         assert (folder.parent / STATES).exists(), ended.errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -18,6 +19,9 @@ FolderLayout = Literal[
 """Folder layouts of Open-Unmix for own data, with one target."""
 
 FOLDER_LAYOUTS = get_args(FolderLayout)
+
+ORDER = ("vocals", "drums", "bass", "other", "speech", "noise")
+"""Targets in the order of the publications."""
 
 
 @dataclass(frozen=True)
@@ -248,3 +252,13 @@ def resolved(config: UnmixConfig) -> UnmixConfig:
     if config.random_track_mix is None:
         config = replace(config, random_track_mix=is_corpus)
     return config
+
+
+def in_order(targets: Iterable[str]) -> list[str]:
+    """Sort targets in the order of the publications, then others by name.
+
+    >>> in_order(["choir", "bass", "vocals"])
+    ['vocals', 'bass', 'choir']
+    """
+    rank = {target: index for index, target in enumerate(ORDER)}
+    return sorted(targets, key=lambda target: (rank.get(target, len(rank)), target))

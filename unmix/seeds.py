@@ -20,7 +20,7 @@ from common.errors import exit_code
 from common.training import checkpoint
 from common.training.checkpoint import CheckpointError
 from unmix import weights
-from unmix.openunmix import original_folder
+from unmix.config import in_order
 
 BEST = "best"
 PATTERN = "seed*"
@@ -58,7 +58,7 @@ def find(folder: str | Path) -> dict[str, list[Run]]:
             f"{folder} holds no finished epoch of a run ({PATTERN}/TARGET/best); "
             "expected the folder of a training with --seeds"
         )
-    return {t: by_target[t] for t in original_folder.ordered(by_target)}
+    return {t: by_target[t] for t in in_order(by_target)}
 
 
 def keep_best(folder: str | Path) -> dict[str, Run]:

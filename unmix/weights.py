@@ -26,7 +26,7 @@ from common.training.checkpoint import (
 )
 from common.weights.locate import Models, locate_model
 from unmix import published
-from unmix.config import Network, UnmixConfig
+from unmix.config import Network, UnmixConfig, in_order
 from unmix.model import OpenUnmix
 from unmix.openunmix import original_folder, xumx_file
 
@@ -179,7 +179,7 @@ def runs(folder: Path) -> dict[str, Path]:
         return {}
     below = {path.parent.name: path.parent for path in folder.glob(f"*/{CONFIG}")}
     if below or not alone:
-        return {target: below[target] for target in original_folder.ordered(below)}
+        return {target: below[target] for target in in_order(below)}
     targets = load_config(UnmixConfig, folder / CONFIG).target
     return dict.fromkeys(targets, folder)
 

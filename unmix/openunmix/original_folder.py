@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,12 +25,10 @@ from common.layers.batch_norm import BatchNormalisation
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
 from common.weights.foreign_tensors import check_fit
-from unmix.config import UMX, UMXL, UMXSE, Network
+from unmix.config import UMX, UMXL, UMXSE, Network, in_order
 from unmix.model import OpenUnmix, num_input_bins
 
 SEPARATOR = "separator.json"
-
-ORDER = ("vocals", "drums", "bass", "other", "speech", "noise")
 
 WEIGHTS = re.compile(r"(?P<target>.+?)(?:[-_][0-9a-f]{8})?\.pth$")
 
@@ -102,17 +100,7 @@ def files(folder: Path) -> dict[str, Path]:
     described = [target for target in by_target if (folder / f"{target}.json").exists()]
     if described and len(described) < len(by_target):
         logger.info("%s: left out weights without a .json beside them", folder)
-    return {target: by_target[target] for target in ordered(described or by_target)}
-
-
-def ordered(targets: Iterable[str]) -> list[str]:
-    """Sort targets in the order of the publications, then others by name.
-
-    >>> ordered(["choir", "bass", "vocals"])
-    ['vocals', 'bass', 'choir']
-    """
-    rank = {target: index for index, target in enumerate(ORDER)}
-    return sorted(targets, key=lambda target: (rank.get(target, len(rank)), target))
+    return {target: by_target[target] for target in in_order(described or by_target)}
 
 
 def read(path: Path) -> dict[str, Any]:

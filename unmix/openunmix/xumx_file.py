@@ -17,7 +17,7 @@ import numpy as np
 
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
-from unmix.config import Network
+from unmix.config import Network, in_order
 from unmix.model import OpenUnmix
 from unmix.openunmix import original_folder
 
@@ -56,7 +56,7 @@ def targets(path: Path) -> list[str]:
         CheckpointError: It holds another network.
         TorchFileError: The file is damaged, or names a class; nothing of it was run.
     """
-    return original_folder.ordered(_content(path)[0]["sources"])
+    return in_order(_content(path)[0]["sources"])
 
 
 def load(path: Path, chosen: Sequence[str]) -> dict[str, OpenUnmix]:

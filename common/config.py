@@ -242,7 +242,9 @@ def _saved(
     try:
         values = renamed(cls, flatten(values))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(
+            f"{path} is of another package, or of a later release: {error}"
+        ) from error
     table = {
         where + key: choices
         for where, group in _groups(cls)

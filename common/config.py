@@ -209,7 +209,7 @@ def load(cls: type[Config], path: str | Path) -> Config:
     try:
         return from_dict(cls, _nested({**values, **removed}))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}; expected a run of this package") from error
 
 
 def removed_choices(cls: type[Dataclass], path: str | Path) -> dict[str, Any]:
@@ -242,9 +242,7 @@ def _saved(
     try:
         values = renamed(cls, flatten(values))
     except ConfigError as error:
-        raise ConfigError(
-            f"{path} is of another package, or of a later release: {error}"
-        ) from error
+        raise ConfigError(f"{path}: {error}; expected a run of this package") from error
     table = {
         where + key: choices
         for where, group in _groups(cls)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a virtual environment with the packages of one lane. If it exists already, this
+# Makes a virtual environment with the packages of one lane. If it is up to date, this
 # takes less than a second.
 #
 #   ./setup.sh          makes the environment

@@ -323,8 +323,8 @@ def _page(
         "# Rates of data",
         "",
         "Written by `python benchmarks/data_rates.py`: TensorFlow "
-        f"{version('tensorflow')}, {os.cpu_count()} cores of a machine that others "
-        "used at the same time, so that CPU seconds count. "
+        f"{version('tensorflow')}, {os.cpu_count()} cores of a shared machine, so CPU "
+        "seconds are the fairer measure. "
         f"Clips last {SECONDS:g} s at {RATE} Hz.",
         "",
         "## Writing",

@@ -417,11 +417,9 @@ def _gap(scores: Scores, output: Path, network: str, counts: Sequence[int]) -> s
     for count in counts:
         run = next(run for run in scores if run[:2] == (network, count))
         curves = losses(output / "runs" / run.name)
-        gaps.append(f"{curves['valid'][-1][1] - curves['train'][-1][1]:.3f}")
-    return (
-        "The final validation losses are higher than the training losses by "
-        f"{', '.join(gaps)}."
-    )
+        gap = round(curves["valid"][-1][1] - curves["train"][-1][1], 3)
+        gaps.append(f"{gap + 0.0:+.3f}")
+    return f"Validation minus training loss at the end: {', '.join(gaps)}."
 
 
 def losses(run: Path) -> dict[str, list[tuple[int, float]]]:

@@ -22,7 +22,7 @@ from common.config import ConfigError
 from common.errors import exit_code
 from common.training import distribution
 from common.training.accumulation import accumulate
-from common.training.optimizer import learning_rate, optimizer
+from common.training.optimizer import check_rates, learning_rate, optimizer
 from common.training.plateau import EarlyStopping, Plateau
 
 
@@ -115,10 +115,12 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
     """Make the job of a configuration.
 
     Raises:
-        ConfigError: The batch is empty, or network, loss and corpus do not fit.
+        ConfigError: The batch is empty, a rate out of range, or network, loss and
+            corpus do not fit.
     """
     if config.batch_size < 1:
         raise ConfigError(f"batch_size={config.batch_size}: expected at least 1")
+    check_rates(config.lr, config.weight_decay, config.lr_decay_gamma)
     objective.check_weights(config)
     train, valid = data.load(config)
     replicas = strategy.num_replicas_in_sync

@@ -209,7 +209,7 @@ def load(cls: type[Config], path: str | Path) -> Config:
     try:
         return from_dict(cls, _nested({**values, **removed}))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}; expected a run of this package") from error
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def removed_choices(cls: type[Dataclass], path: str | Path) -> dict[str, Any]:
@@ -242,7 +242,7 @@ def _saved(
     try:
         values = renamed(cls, flatten(values))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}; expected a run of this package") from error
+        raise ConfigError(f"{path}: {error}") from error
     table = {
         where + key: choices
         for where, group in _groups(cls)

@@ -163,7 +163,7 @@ def _obtain(url: str, path: Path, sha256: str, size: int | None) -> None:
     download = Download(url, part.stat().st_size, files.digest(part))
     problem = _problem(path, part, download, Download(url, size or 0, sha256))
     if problem:
-        part.unlink()
+        _discard(part)
         raise DownloadError(
             f"{url} {problem}; it was removed, so start again, or download it by hand "
             f"into {path.parent}"
@@ -202,7 +202,7 @@ def _download(url: str, part: Path) -> None:
         try:
             _download_rest(url, part)
         except (OSError, http.client.HTTPException):
-            if attempt == ATTEMPTS or _size(part) <= before:
+            if attempt == ATTEMPTS or _size(part) == before:
                 raise
         else:
             return
@@ -211,7 +211,7 @@ def _download(url: str, part: Path) -> None:
 def _download_rest(url: str, part: Path) -> None:
     """Download the rest of a file, or all of it where the server has no ranges."""
     start, version = _size(part), _version(part)
-    headers = {"Range": f"bytes={start}-"}
+    headers = {"Range": f"bytes={start}-"} if start else {}
     if start and version.exists():
         headers["If-Range"] = version.read_text("utf-8")
     request = urllib.request.Request(url, headers=headers)
@@ -224,14 +224,14 @@ def _download_rest(url: str, part: Path) -> None:
             raise
         if length == f"bytes */{start}":
             return  # The partial file is complete.
-        part.unlink()  # It is of another file, which was as long or longer.
+        _discard(part)  # It is of another file, which was as long or longer.
         _download_rest(url, part)
         return
     resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
     with answer:
         _refuse_page(url, answer.headers)
         if not resumed:
-            part.unlink(missing_ok=True)
+            _discard(part)
             _keep_version(answer.headers, version)
         with part.open("ab") as file:
             _copy(answer, file, part.stem)
@@ -242,13 +242,17 @@ def _version(part: Path) -> Path:
     return part.with_name(f"{part.name}.version")
 
 
+def _discard(part: Path) -> None:
+    """Remove a partial file."""
+    part.unlink(missing_ok=True)
+    _version(part).unlink(missing_ok=True)
+
+
 def _keep_version(headers: Mapping[str, str], file: Path) -> None:
     """Write the strong entity tag of a file, else its date, for a later If-Range."""
     tag = headers.get("ETag", "W/")
     version = headers.get("Last-Modified") if tag.startswith("W/") else tag
-    if version is None:
-        file.unlink(missing_ok=True)
-    else:
+    if version is not None:
         files.write_text(file, version)
 
 

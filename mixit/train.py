@@ -235,6 +235,10 @@ def _check(config: MixitConfig) -> None:
         value = getattr(config, name)
         if value < least:
             raise ConfigError(f"{name}={value:g}: expected at least {least}")
+    if not 0.0 < config.lr_decay_rate <= 1.0:
+        raise ConfigError(
+            f"lr_decay_rate={config.lr_decay_rate:g}: expected above 0 and at most 1"
+        )
     if (config.sparsity == "none") != (config.sparsity_weight == 0.0):
         raise ConfigError(
             f"sparsity={config.sparsity}, sparsity_weight={config.sparsity_weight:g}: "

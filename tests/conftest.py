@@ -122,6 +122,16 @@ def trained_twice(monkeypatch, tmp_path):
     return trained_twice
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_outside_home(tmp_path_factory):
+    """Keep the cache of all tests, and of their processes, out of the home folder."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEPARATION_CACHE", str(shared / "cache"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def train_command():
     """Write the training of a package with a configuration as a command."""
@@ -138,8 +148,10 @@ def train_command():
 def start_workers():
     """Start the processes of one training over loopback, as on several machines.
 
-    Each has the command that a function gives for its index.
+    Each has the command that a function gives for its index. Those that still run at
+    the end are killed.
     """
+    running: list[Any] = []
 
     def start_workers(command: Any, count: int, **options: Any) -> list[Any]:
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -155,9 +167,14 @@ def start_workers():
             variables = {**environment, **({"TF_CONFIG": cluster} if count > 1 else {})}
             process = subprocess.Popen(command(index), env=variables, **options)
             started.append(process)
+            running.append(process)
         return started
 
-    return start_workers
+    yield start_workers
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 VARIABLES = (

@@ -82,9 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser(
         PROGRAM,
         "Score a model (default: umxl) on MUSDB18, or on the corpus of the run, as "
-        f"museval does. Without --data, MUSDB18 is read from {ROOT_VARIABLE} or from "
-        "the folder of the run, else its previews are downloaded. Each of --jobs needs "
-        "0.3 GB, and 0.2 GB more for each minute of four targets.",
+        f"museval does. Without --data, MUSDB18 is read from {ROOT_VARIABLE}, else "
+        "from the data_root of the run; --data previews downloads its 7-second "
+        "previews. Each of --jobs needs 0.3 GB, and 0.2 GB more for each minute of "
+        "four targets.",
         splits=SPLITS,
         aliases=ALIASES,
     )

@@ -25,7 +25,7 @@ from common.startup import hide_gpus
 from common.training import checkpoint, distribution
 from common.training.accumulation import Gradients, accumulate
 from common.training.loop import say
-from common.training.optimizer import learning_rate, optimizer
+from common.training.optimizer import check_rates, learning_rate, optimizer
 from common.training.plateau import EarlyStopping, Plateau
 from unmix import corpus, data, weights
 from unmix.config import PRESETS, UnmixConfig
@@ -106,12 +106,13 @@ def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job
     """Make the job of a configuration of one target, or of all of them together.
 
     Raises:
-        ConfigError: A number of excerpts is below 1, or the targets do not fit the
-            corpus.
+        ConfigError: A number of excerpts is below 1, a rate out of range, or the
+            targets do not fit the corpus.
     """
     for key in COUNTS:
         if getattr(config, key) < 1:
             raise ConfigError(f"{key}={getattr(config, key)}: expected at least 1")
+    check_rates(config.lr, config.weight_decay, config.lr_decay_gamma)
     splits = data.load(config)
     shape, precision = config.model, config.train.precision
     replicas = strategy.num_replicas_in_sync

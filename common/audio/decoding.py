@@ -59,7 +59,9 @@ def inspect(path: Path, stream: int = 0) -> Sound:
         return _ffprobe(path, stream)
     with file:
         in_wav = file.subtype.startswith("MPEG") and file.format != "MP3"
-        if in_wav or not is_whole(path, file.format):
+        # Only ffmpeg reads which order the channels of an Opus file have.
+        has_order = file.subtype == "OPUS" and file.channels > 2
+        if in_wav or has_order or not is_whole(path, file.format):
             return _ffprobe(path, stream)
         sound = Sound(path, file.samplerate, file.channels, file.frames, stream)
     _check_start(sound, 0, file.frames)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from pathlib import Path
 
 from common.corpora import completeness, reading, sound_files
@@ -29,6 +30,7 @@ LOG = logging.getLogger(__name__)
 CORPUS = "MIR-1K"
 FOLDER = "Wavfile"
 CLIP = "<singer>_<song>_<clip>.wav"
+CLIP_NAME = re.compile(r"[A-Za-z]+_\d+_\d+\.wav")
 CHANNELS = {"vocals": 1, "accompaniment": 0}
 TRAIN_SINGERS = ("abjones", "amy")
 """The male and the female singer of the usual training set."""
@@ -109,16 +111,22 @@ def _sounds(clips: Path) -> list[Path]:
 
 def _find(root: Path) -> Path:
     reading.folder_of(CORPUS, root, f"MIR-1K with its folder {FOLDER}")
-    if root.name == FOLDER or _is_divided(root):
-        return root
     for parent in (root, *reading.subfolders(root)):
         if (parent / FOLDER).is_dir():
             return parent / FOLDER
+    if _holds_clips(root):
+        return root
     return reading.folder_of(CORPUS, root / FOLDER, CLIP)
 
 
 def _is_divided(clips: Path) -> bool:
     return any((clips / folder).is_dir() for folder, _ in DIVISION.values())
+
+
+def _holds_clips(folder: Path) -> bool:
+    parts = [folder, *(folder / name for name, _ in DIVISION.values())]
+    files = (file for part in parts for file in part.glob("*.wav"))
+    return any(CLIP_NAME.fullmatch(file.name) for file in files)
 
 
 def _singer(file: Path) -> str:

@@ -312,8 +312,8 @@ def _add_stems(
     add(
         "--live",
         action="store_true",
-        help="write each chunk as soon as it is final, to NAME.part.wav until the stem "
-        "is complete; standard input is separated as it arrives",
+        help="write each chunk as soon as it is final, to NAME.part.wav until all "
+        "stems are complete; standard input is separated as it arrives",
     )
     add(
         "--name",

@@ -114,7 +114,8 @@ def find(
             roots.setdefault(file, shared if path in folders else file.parent)
     names = _names(roots)
     if not is_suffix_kept:
-        _refuse_alike(names, paths, f"rename one, or give --name {APART}")
+        cure = f"rename one, or if their suffixes differ give --name {APART}"
+        _refuse_alike(names, paths, cure)
     files = [Input(paths[file], name, str(paths[file])) for file, name in names.items()]
     if STANDARD_INPUT in words:
         files.append(_standard_input(scratch, raw))

@@ -168,6 +168,23 @@ class WarmedRate(keras.optimizers.schedules.LearningRateSchedule, tf.Module):
         return {"base": self.base, **steps}
 
 
+def check_rates(lr: float, weight_decay: float, lr_decay_gamma: float) -> None:
+    """Check the numbers of a configuration that an optimizer and its decay depend on.
+
+    Raises:
+        ConfigError: One is out of range.
+
+    >>> check_rates(1e-3, 0.0, 0.5)
+    """
+    for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+        if value < 0.0:
+            raise ConfigError(f"{name}={value:g}: expected at least 0")
+    if not 0.0 < lr_decay_gamma <= 1.0:
+        raise ConfigError(
+            f"lr_decay_gamma={lr_decay_gamma:g}: expected above 0 and at most 1"
+        )
+
+
 def learning_rate(
     schedule: Schedule,
     start: float,
@@ -186,14 +203,9 @@ def learning_rate(
         A number or schedule for an optimizer of Keras; without warm-up and cosine that
         of the package.
 
-    Raises:
-        ConfigError: The start is negative.
-
     >>> learning_rate(Schedule(), 0.1)
     0.1
     """
-    if start < 0.0:
-        raise ConfigError(f"lr={start:g}: expected at least 0")
     if schedule.lr_schedule == "cosine":
         steps = schedule.epochs * schedule.steps_per_epoch
         return WarmedRate(start, updates * schedule.warmup_steps, updates * steps)
@@ -232,7 +244,6 @@ def optimizer(
 
     Raises:
         ValueError: There is no such optimizer.
-        ConfigError: The weight decay is negative.
 
     >>> optimizer("adam", 1e-3, 1e-5).epsilon
     1e-08
@@ -240,6 +251,4 @@ def optimizer(
     classes = {"adam": Adam, "rmsprop": RmsProp, "sgd": Sgd}
     if name not in classes:
         raise ValueError(f"optimizer is {name!r}; expected one of {', '.join(classes)}")
-    if decay < 0.0:
-        raise ConfigError(f"weight_decay={decay:g}: expected at least 0")
     return classes[name](learning_rate, decay)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 import tf_keras as keras
 
-from common.config import ConfigError
 from common.training.optimizer import base_rate
 
 LOSS = "val_loss"
@@ -30,26 +29,19 @@ class Plateau(keras.callbacks.Callback):
 
     Args:
         patience: Bad epochs in a row before the learning rate is lowered.
-        factor: Factor of the learning rate, above 0 and at most 1.
+        factor: Factor of the learning rate.
         cooldown: Epochs after a change that do not count as bad.
 
     Attributes:
         best: Lowest loss so far.
         bad_epochs: Bad epochs in a row.
         cooldown_left: Epochs left of the cooldown.
-
-    Raises:
-        ConfigError: The factor is out of range.
     """
 
     def __init__(
         self, patience: int = 80, factor: float = 0.3, cooldown: int = 10
     ) -> None:
         super().__init__()
-        if not 0.0 < factor <= 1.0:
-            raise ConfigError(
-                f"lr_decay_gamma={factor:g}: expected above 0 and at most 1"
-            )
         self._patience = patience
         self._factor = factor
         self._cooldown = cooldown

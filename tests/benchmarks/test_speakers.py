@@ -71,7 +71,7 @@ def test_the_page_has_gains_by_gender_and_growth(speakers, output):
     assert f"| {name} | 12 (1 female) | 8.75 | 9.00 | 8.50 | 0% | 1 | 500 |  |" in text
     assert "| ideal ratio mask | | 12.50 |  | 12.50 | 0% |" in text
     assert "+8.75 dB from 3 to 12 speakers" in text
-    assert "than the training losses by 0.050, 0.010." in text
+    assert "Validation minus training loss at the end: +0.050, +0.010." in text
     assert f"Not trained: {name} on 50, 201 speakers." in text
     assert "8 dB for unseen speakers is reached: the best row" in text
     assert "- deep_clustering-3-0: `python -m x output=DIR/runs/deep_clus" in text

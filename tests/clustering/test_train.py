@@ -292,9 +292,11 @@ def test_only_sources_of_different_tracks_begin_at_different_times(
     assert len(np.unique(starts)) == (18 if mixing == "random" else 9)
 
 
-def test_an_empty_batch_is_refused(config):
+def test_an_empty_batch_and_a_negative_rate_are_refused(config):
     with pytest.raises(ConfigError, match=r"^batch_size=0: expected at least 1$"):
         build(replace(config, batch_size=0), tf.distribute.get_strategy())
+    with pytest.raises(ConfigError, match=r"^lr=-1: expected at least 0$"):
+        build(replace(config, lr=-1.0), tf.distribute.get_strategy())
 
 
 def test_the_validation_takes_the_middle_of_every_track(config):

@@ -56,7 +56,7 @@ def test_a_signal_reaches_the_child_once(start, number, name, code, to_group):
     """A terminal signals the group, another program only the parent."""
     parent, _, file = start()
     (os.killpg if to_group else os.kill)(parent.pid, number)
-    assert parent.wait(timeout=20) == code
+    assert parent.wait(timeout=60) == code
     assert file.read_text().splitlines()[1:] == [name]
 
 
@@ -70,7 +70,7 @@ def test_the_child_ends_with_its_parent(start):
 def test_a_child_that_a_signal_ends_has_the_code_of_a_shell(start):
     parent, child, _ = start()
     os.kill(int(child), signal.SIGKILL)
-    assert parent.wait(timeout=20) == 137
+    assert parent.wait(timeout=60) == 137
 
 
 def state(pid):
@@ -85,7 +85,7 @@ def test_a_job_stops_and_continues_as_a_whole(start):
     os.kill(parent.pid, signal.SIGCONT)
     wait_until(lambda: "T" not in (state(parent.pid), state(child)))
     parent.terminate()
-    assert parent.wait(timeout=20) == 7
+    assert parent.wait(timeout=60) == 7
 
 
 def wait_until(holds):
@@ -102,7 +102,7 @@ def test_an_ignored_signal_stays_ignored(tmp_path):
     parent = subprocess.Popen([*command, child, str(file)])
     lines(file, 1)
     parent.send_signal(signal.SIGINT)
-    assert parent.wait(timeout=20) == 5
+    assert parent.wait(timeout=60) == 5
 
 
 def test_handlers_are_those_of_before():
@@ -127,4 +127,4 @@ def test_a_program_that_is_not_there_ends_the_others():
     started = []
     with pytest.raises(FileNotFoundError):
         child_processes.run_together([sleeping, missing], lambda process, number: None)
-    assert started[0].wait(timeout=20) == -9
+    assert started[0].wait(timeout=60) == -9

@@ -83,7 +83,7 @@ def test_saved_and_loaded(tmp_path):
     c.save(config, tmp_path / "config.json")
     assert c.load(Outer, tmp_path / "config.json") == config
     (tmp_path / "config.json").write_text('{"lrr": 1}')
-    with pytest.raises(c.ConfigError, match=r"'lr'.*expected a run of this package"):
+    with pytest.raises(c.ConfigError, match="did you mean 'lr'"):
         c.load(Outer, tmp_path / "config.json")
     (tmp_path / "config.json").write_text('{"lr": ')
     with pytest.raises(c.ConfigError, match="not a readable configuration"):

@@ -21,7 +21,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     body, kind = CONTENT, "application/octet-stream"
 
     def do_GET(self):
-        asked = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        ranged = self.headers.get("Range", "bytes=0-")
+        asked = int(ranged.removeprefix("bytes=").rstrip("-"))
         self.seen.append(asked)
         same = self.headers.get("If-Range") in (None, self.version)
         start = asked if self.ranges and same else 0
@@ -31,7 +32,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        self.send_response(206 if self.ranges and start else 200)
+        is_part = self.ranges and same and "Range" in self.headers
+        self.send_response(206 if is_part else 200)
         rest = self.body[start:]
         self.send_header("Content-Type", self.kind)
         if self.version:

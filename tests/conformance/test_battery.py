@@ -266,7 +266,9 @@ def test_killed_and_the_same_command_again(killed_case, prepared_command, tmp_pa
 def test_a_dry_run_passes_and_writes_nothing(pillar_case, prepared_command, tmp_path):
     module, *words = prepared_command(pillar_case, f"output={tmp_path / 'run'}")
     command = [sys.executable, "-m", module, "--check", *words]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=900
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "check passed"
     assert not (tmp_path / "run").exists()

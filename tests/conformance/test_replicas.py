@@ -75,8 +75,9 @@ def test_replicas_give_the_numbers_of_one(trainings, name, layout):
             )
 
 
+@pytest.mark.parametrize("dead", [0, 1], ids=["chief", "other"])
 def test_a_worker_that_dies_and_comes_back(
-    pillar_case, prepared_command, tmp_path, start_workers
+    pillar_case, dead, prepared_command, tmp_path, start_workers
 ):
     schedule = ["epochs=2", "steps_per_epoch=8", "checkpoint_steps=3"]
     module, *words = prepared_command(pillar_case, *schedule)
@@ -88,13 +89,14 @@ def test_a_worker_that_dies_and_comes_back(
     assert end(start_workers(lambda _: command(straight), 2)) == [0, 0]
     errors = tmp_path / "errors"
     with errors.open("w") as file:
-        chief, other = start_workers(lambda _: command(broken), 2, stderr=file)
+        workers = start_workers(lambda _: command(broken), 2, stderr=file)
+    killed, left = workers[dead], workers[1 - dead]
     while not list((broken / pillar_case.phase).glob("latest/step-*.index")):
-        assert chief.poll() is None
+        assert left.poll() is None
         time.sleep(0.05)
-    os.kill(other.pid, signal.SIGKILL)
-    other.wait()
-    assert chief.wait(timeout=SECONDS) == 1  # ends by itself, in a sentence
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert left.wait(timeout=SECONDS) == 1  # ends by itself, in a sentence
     assert "another worker of this run has ended; start" in errors.read_text()
     assert "Traceback" not in errors.read_text()
     assert end(start_workers(lambda _: command(broken), 2)) == [0, 0]

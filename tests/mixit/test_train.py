@@ -203,6 +203,7 @@ def test_odd_batch(config, batch_size):
         ({"model": replace(TINY.model, num_sources=1)}, "num_sources=1: expected at"),
         ({"clip_norm": -1.0}, "clip_norm=-1: expected at least 0"),
         ({"lr_decay_steps": 0}, "lr_decay_steps=0: expected at least 1"),
+        ({"lr_decay_rate": -0.5}, "lr_decay_rate=-0.5: expected above 0 and at"),
     ],
 )
 def test_options_without_an_effect_or_out_of_range_are_refused(

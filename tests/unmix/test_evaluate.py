@@ -182,6 +182,9 @@ def test_what_four_targets_leave_is_not_scored_as_the_accompaniment(
     assert "accompaniment would be scored without drums, bass, other" in said
     assert "give --targets vocals too" in said
     songs.check_residual("rest", ["vocals", "rest"], {"vocals": [], "rest": ["rest"]})
+    with pytest.raises(CorpusError, match="other would be scored with drums, bass in"):
+        songs.check_residual("other", ["vocals", "other"])
+    songs.check_residual("other", ["vocals", "drums", "bass", "other"])
 
 
 def test_the_pair_is_scored_separately(corpus_root):

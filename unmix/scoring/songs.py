@@ -177,17 +177,27 @@ def check_residual(
         parts: From :func:`parts_of`.
 
     Raises:
-        CorpusError: Another source is a part of it, or of an unknown one.
+        CorpusError: Another source is a part of it or unknown, or a source of the
+            corpus that is no part of it remains in it.
 
     >>> check_residual("accompaniment", ["vocals", "accompaniment"])
     """
     others = [source for source in sources if source != name]
-    taken = [each for each in others if each not in parts or each in parts[name]]
+    taken = [s for s in others if s not in parts or s in parts[name]]
     if taken:
         raise CorpusError(
             f"{name} would be scored without {', '.join(taken)}, because --residual is "
             f"what {', '.join(others)} leave of the mixture; give --targets vocals "
             "too, or another name"
+        )
+    music = [*parts.get(VOCALS, ()), *parts.get(ACCOMPANIMENT, ())]
+    used = {part for source in (*others, name) for part in parts[source]}
+    extra = [part for part in music if part not in used]
+    if extra and {*parts[name]} <= {*music}:
+        raise CorpusError(
+            f"{name} would be scored with {', '.join(extra)} in it, because --residual "
+            f"is what {', '.join(others)} leave of the mixture; give all other sources "
+            "by --targets, or another name"
         )
 
 

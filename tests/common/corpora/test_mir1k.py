@@ -88,6 +88,13 @@ def test_the_root_may_be_the_folder_of_the_clips(divided, root):
     assert len(mir1k.tracks(renamed, "train")) == 2
 
 
+def test_folders_of_other_corpora_beside_it_are_not_read(root):
+    for split in ("train", "test"):
+        (root / split).mkdir()
+        soundfile.write(root / split / "mixture.wav", np.zeros([80, 2]), 16000)
+    assert [track.name for track in mir1k.tracks(root, "test")] == ["bobon_1_01"]
+
+
 def test_the_split_of_clips_by_singer_is_reported(root, caplog):
     for split in ("train", "test"):
         mir1k.tracks(root, split)

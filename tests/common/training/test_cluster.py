@@ -277,7 +277,7 @@ def test_signals_reach_the_programs_of_the_hosts(ssh, tmp_path, number, name, co
     )
     wait_for(seen, ["ready"] * 2)
     launcher.send_signal(number)
-    assert launcher.wait(timeout=20) == code
+    assert launcher.wait(timeout=60) == code
     wait_for(seen, ["ready"] * 2 + [name] * 2)
 
 

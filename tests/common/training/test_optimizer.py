@@ -1,5 +1,6 @@
 """Optimizer steps equal those of the original for gradients of any size."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,7 @@ import tf_keras as keras
 from common import training
 from common.config import ConfigError
 from common.training.logs import read_scalars
-from common.training.optimizer import learning_rate, optimizer
-from common.training.schedule import Schedule
+from common.training.optimizer import check_rates, optimizer
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "unmix" / "first_step.npz"
 ALGORITHMS = pytest.mark.parametrize("name", ["adam", "rmsprop"])
@@ -150,11 +150,18 @@ def test_an_unknown_optimizer_raises():
         optimizer("adamw", 1e-3, 0.0)
 
 
-def test_negative_rates_and_decays_raise():
-    with pytest.raises(ConfigError, match=r"lr=-0\.1: expected at least 0"):
-        learning_rate(Schedule(), -0.1)
-    with pytest.raises(ConfigError, match="weight_decay=-1: expected at least 0"):
-        optimizer("adam", 0.1, -1.0)
+@pytest.mark.parametrize(
+    ("rates", "sentence"),
+    [
+        ((-0.1, 0.0, 0.5), "lr=-0.1: expected at least 0"),
+        ((0.1, -1.0, 0.5), "weight_decay=-1: expected at least 0"),
+        ((0.1, 0.0, 0.0), "lr_decay_gamma=0: expected above 0 and at most 1"),
+        ((0.1, 0.0, 1.5), "lr_decay_gamma=1.5: expected above 0 and at most 1"),
+    ],
+)
+def test_rates_out_of_range_raise(rates, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        check_rates(*rates)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])

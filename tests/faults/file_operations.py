@@ -136,7 +136,9 @@ OPERATIONS = {
     "separation": Operation(separated_before, separate, content=without_times),
     "table of scores": Operation(scored_before, score),
     "download": Operation(
-        lambda folder: None, obtain, unfinished=lambda name: name.endswith(".part")
+        lambda folder: None,
+        obtain,
+        unfinished=lambda name: name.endswith((".part", ".part.version")),
     ),
     "folder of weights": Operation(written_before, write_weights),
 }

@@ -1,4 +1,4 @@
-"""Order of the channels in an ogg, which differs from that of every other file.
+"""Order of the channels in an ogg, which differs from that of other files.
 
 Vorbis and Opus store the centre before the right channel and the low frequencies last
 [1, 2]. libsndfile hands the channels over as they are stored, ffmpeg in the order of

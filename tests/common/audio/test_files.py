@@ -113,6 +113,19 @@ def test_an_ogg_keeps_every_channel_at_its_loudspeaker(tmp_path, channels, layou
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("family", ["1", "255"])
+def test_an_opus_of_six_channels_keeps_their_order(tmp_path, family):
+    pitches = 40 + 10 * np.arange(6)[:, np.newaxis]
+    waveform = 0.3 * np.sin(2 * np.pi * pitches * np.arange(48000) / 48000)
+    audio.write(tmp_path / "x.wav", waveform, 48000, "wav")
+    words = ["-channel_layout", "5.1", "-i", tmp_path / "x.wav", "-c:a", "libopus"]
+    ffmpeg(*words, "-mapping_family", family, tmp_path / "x.opus")
+    back = audio.read(tmp_path / "x.opus")[0]
+    for channel in range(6):
+        assert best_error(back[[channel]], waveform[[channel]]) > 10
+
+
+@needs_ffmpeg
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, 44100])
 def test_formats_of_ffmpeg_keep_the_sound(tmp_path, channels, rate):

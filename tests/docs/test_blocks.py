@@ -35,7 +35,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PILLARS = {each.__name__: each for each in (mixit, unmix, adversarial, clustering)}
 PAGES = sorted(
     path.relative_to(REPOSITORY).as_posix()
-    for pattern in ("README.md", "CONTRIBUTING.md", "*/README.md", "docs/**/*.md")
+    for pattern in ("README.md", "CONTRIBUTING.md", "[!.]*/README.md", "docs/**/*.md")
     for path in REPOSITORY.glob(pattern)
     if "build" not in path.parts
 )

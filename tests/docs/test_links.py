@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path.relative_to(REPOSITORY).as_posix()
-    for pattern in ("*.md", "*/*.md", "*/bundled/*/README.md", "docs/**/*.md")
+    for pattern in ("*.md", "[!.]*/*.md", "*/bundled/*/README.md", "docs/**/*.md")
     for path in REPOSITORY.glob(pattern)
     if not {"build", "tests"} & set(path.parts)
 )

@@ -206,6 +206,12 @@ def load(cls: type[Config], path: str | Path) -> Config:
             by a later release.
     """
     values, removed = _saved(cls, path)
+    unknown = values.keys() - set(keys(cls))
+    if unknown:
+        raise ConfigError(
+            f"{path} has the unknown key {min(unknown)!r}; expected a configuration of "
+            f"{cls.__module__.partition('.')[0]}"
+        )
     try:
         return from_dict(cls, _nested({**values, **removed}))
     except ConfigError as error:

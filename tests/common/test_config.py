@@ -83,7 +83,8 @@ def test_saved_and_loaded(tmp_path):
     c.save(config, tmp_path / "config.json")
     assert c.load(Outer, tmp_path / "config.json") == config
     (tmp_path / "config.json").write_text('{"lrr": 1}')
-    with pytest.raises(c.ConfigError, match="did you mean 'lr'"):
+    sentence = "unknown key 'lrr'; expected a configuration of tests"
+    with pytest.raises(c.ConfigError, match=sentence):
         c.load(Outer, tmp_path / "config.json")
     (tmp_path / "config.json").write_text('{"lr": ')
     with pytest.raises(c.ConfigError, match="not a readable configuration"):

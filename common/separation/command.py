@@ -15,6 +15,7 @@ from typing import Any, TextIO, get_args
 
 from common import __suite__, __version__, audio
 from common.audio.pipes import RAW_TYPES, Raw, parse_raw
+from common.download import DownloadError
 from common.errors import exit_code
 from common.separation import live
 from common.separation.batch import Outcome, Settings, check_outputs
@@ -38,7 +39,7 @@ from common.separation.outputs import (
 )
 from common.separation.separator import SeparationError, Separator
 from common.separation.workers import InProcess, Loader, WorkerPool
-from common.weights import registry
+from common.weights import bundled, registry
 
 SHARED = (
     "input", "model", "output", "name", "format", "segment", "overlap", "targets",
@@ -162,7 +163,17 @@ def command(  # noqa: PLR0913 (each is one choice of a package)
     shared["rate"] = shared["form"].rate
     if options["checkpoint"] is None:
         del options["checkpoint"]
-    return exit_code("separate", lambda: _run(load, shared, options))
+
+    def separate() -> int:
+        try:
+            return _run(load, shared, options)
+        except DownloadError as error:
+            names = ", ".join(bundled.names(pillar)) if pillar else ""
+            raise DownloadError(
+                f"{error}; no network is needed for --model {names}" if names else error
+            ) from error
+
+    return exit_code("separate", separate)
 
 
 def make_parser(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common import audio
+from common.download import DownloadError
 from common.separation.command import command
 from common.separation.outputs import Form
 from common.separation.separator import SeparationError, Separator
@@ -16,6 +17,8 @@ RATE = 8000
 
 
 def load(model, **options):
+    if model == "published":
+        raise DownloadError("it cannot be downloaded")
     if model == "missing":
         raise SeparationError("model 'missing' is not known; expected tiny")
     factor = options.pop("factor", 1.0)
@@ -252,6 +255,16 @@ def test_help_states_units_and_defaults(capsys):
     for option in ("model", "output", "format", "segment", "overlap", "targets"):
         assert f"--{option} " in text
     assert "--overwrite" in text
+
+
+def test_a_failed_download_names_the_models_that_need_none(tmp_path, song, capsys):
+    words = [song, "--output", tmp_path / "out", "--model", "published"]
+    assert run(*words, pillar="unmix") == 1
+    line = capsys.readouterr().err
+    assert line.startswith("separate: it cannot be downloaded; no network is needed for")
+    assert "music4" in line
+    assert run(*words) == 1
+    assert capsys.readouterr().err == "separate: it cannot be downloaded\n"
 
 
 def test_usage_errors_have_a_code_too():

@@ -149,7 +149,7 @@ export class Strip {
 
 function side(pan) {
   const part = Math.round(Math.abs(pan) * 100);
-  if (!part) return "mid";
+  if (!part) return "centre";
   return `${part} ${pan < 0 ? "L" : "R"}`;
 }
 

@@ -228,7 +228,9 @@ class UNet(keras.Model):
             image = convolution(joined)
         centre = _cropped(mixture, self.margins[-1])
         image = tf.concat([centre, tf.cast(image, tf.float32)], -1)
-        outputs = tf.stack([head(image) for head in self.heads], axis=1)
+        # The gradient of tf.stack would be one operation with two outputs, for which
+        # TensorFlow's oneDNN pass may pair a bias with the kernel of the other head.
+        outputs = tf.concat([head(image)[:, tf.newaxis] for head in self.heads], axis=1)
         if self.config.head == "mask":
             masks = tf.nn.softmax(outputs, axis=1)
             return tf.math.log1p(masks * tf.math.expm1(centre)[:, tf.newaxis])

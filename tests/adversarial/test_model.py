@@ -176,6 +176,24 @@ def test_every_weight_has_a_gradient():
     assert silent == ["vocals/kernel:0", "vocals/bias:0"]
 
 
+def test_each_bias_gradient_reads_an_operation_of_one_output():
+    """TensorFlow fuses it with a kernel gradient of that operation, of any output."""
+    network = UNet(SMALL)
+
+    @tf.function(autograph=False)
+    def gradients(mixture):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(network(mixture, training=True) ** 2)
+        return tape.gradient(total, network.trainable_variables)
+
+    size = network.geometry.input_bins, network.geometry.input_frames
+    graph = gradients.get_concrete_function(tf.TensorSpec([2, *size, 1])).graph
+    biases = [op for op in graph.get_operations() if op.type == "BiasAddGrad"]
+    assert len(biases) == sum("bias" in weight.name for weight in network.weights)
+    for operation in biases:
+        assert len(operation.inputs[0].op.outputs) == 1, operation.name
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [

@@ -261,7 +261,9 @@ def test_a_failed_download_names_the_models_that_need_none(tmp_path, song, capsy
     words = [song, "--output", tmp_path / "out", "--model", "published"]
     assert run(*words, pillar="unmix") == 1
     line = capsys.readouterr().err
-    assert line.startswith("separate: it cannot be downloaded; no network is needed for")
+    assert line.startswith(
+        "separate: it cannot be downloaded; no network is needed for"
+    )
     assert "music4" in line
     assert run(*words) == 1
     assert capsys.readouterr().err == "separate: it cannot be downloaded\n"

@@ -76,7 +76,8 @@ def wiener(
 
     the approximation of [1] to the algorithm of [2]. It is computed in float64 with
     the determinant as a sum of terms that cannot be negative: if all estimates have
-    equal channels, the matrix is singular in float32.
+    equal channels, the matrix is singular in float32. Where x is exactly zero and there
+    is no ``softmask``, the original goes on with x = 1; here x stays zero.
 
     Frames of zeros at the end have no effect. The input should be one window of a few
     seconds, because each bin has one direction for all its frames.

@@ -96,8 +96,9 @@ def ideal_binary(magnitudes: tf.Tensor) -> tf.Tensor:
 
     Args:
         magnitudes: Magnitudes of the sources, float32 [batch, sources, frames, bins].
-            Targets clipped at the magnitude of the mixture could tie, or have another
-            loudest source.
+            Targets clipped at the magnitude of the mixture, which nussl 1.x takes for
+            PSA, could tie, or have another loudest source. With two sources both are
+            the same.
 
     Returns:
         float32 [batch, points, sources], points = frames * bins, frames first.

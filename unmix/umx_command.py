@@ -16,7 +16,7 @@ from pathlib import Path
 from common import audio
 from common.errors import exit_code
 from common.overwriting import refuse_overwriting
-from common.separation.command import Names
+from common.separation.command import Names, parse_files
 from common.separation.files import separate_file
 from common.separation.inputs import Part, output_names
 from common.separation.outputs import Form, outputs_of
@@ -31,7 +31,7 @@ FORM = Form("{source}", rate="model")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    options = _parser().parse_intermixed_args(argv)
+    options = parse_files(_parser(), sys.argv[1:] if argv is None else argv)
     return exit_code("separate", lambda: _main(options))
 
 

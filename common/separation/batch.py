@@ -214,7 +214,18 @@ def _separate(separator: Separator, item: Input, settings: Settings) -> Outcome:
     made = reports.done(summary, facts, report.parent)
     report.parent.mkdir(parents=True, exist_ok=True)
     write_json(made, report)
+    _say_left(item, reports.other_stems(before, report.parent, stems), report)
     return Outcome(str(summary), made)
+
+
+def _say_left(item: Input, others: Sequence[str], report: Path) -> None:
+    """Print which stems of an earlier separation stay beside the new ones."""
+    if others:
+        sys.stderr.write(
+            f"separate: {item.label}: {', '.join(sorted(others))} in {report.parent} "
+            f"{'stay' if len(others) > 1 else 'stays'} from an earlier separation; "
+            f"{report.name} describes only the new stems\n"
+        )
 
 
 def _describe(item: Input) -> dict[str, Any]:

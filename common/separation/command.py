@@ -150,7 +150,7 @@ def command(  # noqa: PLR0913 (each is one choice of a package)
     parser = make_parser(description, pillar, model, words)
     if configure:
         configure(parser)
-    options = vars(parser.parse_intermixed_args(argv))
+    options = vars(parse_files(parser, sys.argv[1:] if argv is None else argv))
     named = options.pop("named_input", [])
     shared = {name: options.pop(name) for name in SHARED}
     shared["input"] = [*shared["input"], *named]
@@ -174,6 +174,41 @@ def command(  # noqa: PLR0913 (each is one choice of a package)
             ) from error
 
     return exit_code("separate", separate)
+
+
+def parse_files(
+    parser: argparse.ArgumentParser, words: Sequence[str]
+) -> argparse.Namespace:
+    """Parse files and options in any order; all words after ``--`` are files.
+
+    Python's own parser takes a file after ``--`` that begins with a dash for an option
+    if files and options are mixed.
+
+    >>> parser = argparse.ArgumentParser()
+    >>> _ = parser.add_argument("input", nargs="*")
+    >>> parse_files(parser, ["a.wav", "--", "-b.wav"]).input
+    ['a.wav', './-b.wav']
+    """
+    words = list(words)
+    if "--" in words:
+        end = words.index("--")
+        words[end:] = [_as_path(word) for word in words[end + 1 :]]
+    options, unknown = parser.parse_known_intermixed_args(words)
+    files = [word for word in unknown if Path(word).exists()]
+    if files:
+        parser.error(
+            f"the name of the file {files[0]} begins with a dash, as an option; write "
+            f"./{files[0]}"
+        )
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
+def _as_path(word: str) -> str:
+    """Return a word in a form that neither an option nor a name of a source has."""
+    is_plain = word == STANDARD_INPUT or (is_file(word) and not word.startswith("-"))
+    return word if is_plain else f"./{word}"
 
 
 def make_parser(

@@ -205,6 +205,19 @@ def test_other_options_are_not_done(song, out, reports, words):
     assert (code, line["status"]) == (0, "skipped")
 
 
+@pytest.mark.parametrize("word", ["--skip-done", "--overwrite"])
+def test_stems_of_an_earlier_separation_that_stay_are_named(song, out, capsys, word):
+    assert run(song, "--output", out) == 0
+    assert capsys.readouterr().err == ""
+    assert run(song, "--output", out, "--format", "flac", word) == 0
+    assert capsys.readouterr().err == (
+        f"separate: {song}: rest.wav, vocals.wav in {out / 'song'} stay from an "
+        "earlier separation; report.json describes only the new stems\n"
+    )
+    assert run(song, "--output", out, "--format", "flac", word) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_the_report_on_other_stems_stays_without_overwrite(song, out, reports, capsys):
     words = (song, "--output", out, "--targets")
     assert reports(*words, "vocals")[0] == 0

@@ -1,5 +1,6 @@
 """The command line: options, exit codes, one line for each error, help."""
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -229,6 +230,29 @@ def test_inputs_may_be_anywhere_among_the_options(tmp_path, song):
     other.write_bytes(song.read_bytes())
     assert run(song, "--output", tmp_path / "out", other, "--targets", "rest") == 0
     assert len(list((tmp_path / "out").rglob("rest.wav"))) == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["--", "-a.wav", "b"], ["--targets", "rest", "--", "-a.wav", "b"]]
+)
+def test_words_after_two_dashes_are_files(tmp_path, song, capsys, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    for name in ("-a.wav", "b"):
+        shutil.copy(song, name)
+    assert run("--output", "out", *words) == 0, capsys.readouterr().err
+    assert names(tmp_path / "out") == ["-a", "b"]
+
+
+def test_a_file_that_looks_like_an_option_is_explained(
+    tmp_path, song, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    song.rename("-a.wav")
+    with pytest.raises(SystemExit, match="2"):
+        run("-a.wav", "--output", "out")
+    assert "-a.wav begins with a dash, as an option; write ./-a.wav" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_folder_without_sound_is_reported_in_one_sentence(tmp_path, capsys):

@@ -195,7 +195,7 @@ def _run(command: Command[Any], arguments: Sequence[str]) -> int:
     preset = request.preset or command.default
     experiment = _sacred(command, preset)
     if request.show:
-        experiment.run("print_config", config_updates=to_dict(config))
+        experiment.run("print_config", config_updates=_updates(config))
         return 0
     lacking = command.without_corpus(config)
     if lacking and not preset.startswith("tiny"):
@@ -222,7 +222,13 @@ def _recorded(command: Command[Config], experiment: Any, config: Config) -> int:
         run_folder.prepare(folder, config)
         experiment.observers.append(FileStorageObserver(str(folder / "sacred")))
     experiment.main(main)
-    return int(experiment.run(config_updates=own).result)
+    return int(experiment.run(config_updates=_updates(config)).result)
+
+
+def _updates(config: Any) -> dict[str, Any]:
+    """Return the values for Sacred, whose own seed is otherwise a random number."""
+    values = to_dict(config)
+    return values | {"seed": values["train"]["seed"]} if "train" in values else values
 
 
 def _sacred(command: Command[Any], preset: str) -> Any:
@@ -255,7 +261,7 @@ def _word(command: Vocabulary[Any], request: Request, word: str) -> None:
         names = ", ".join(command.presets)
         raise ConfigError(
             f"{word!r} is neither a preset ({names}), nor key=value, nor a .yml or "
-            ".json file"
+            ".json file; several values of a key are separated by commas, key=a,b"
         )
 
 

@@ -135,7 +135,7 @@ def open_sounds(
         if stored.sample_rate != sample_rate and not resample:
             raise ConfigError(
                 f"{stored.label} has {stored.sample_rate} Hz, the model {sample_rate} "
-                f"Hz; set resample=true, or model.sample_rate={stored.sample_rate}"
+                f"Hz; set resample=true, or sample_rate={stored.sample_rate}"
             )
     # A mono model reads all channels of its corpus, and averages their magnitudes.
     most = max(stored.channels for stored in formats)

@@ -66,6 +66,7 @@ def test_spellings_mean_the_same(line):
         ("width=4", "key 'width' could be model.width or filter.width"),
         ("--no-flag=true", "unknown configuration key '--no-flag=true'"),
         ("bogus", "'bogus' is neither a preset (small, large)"),
+        ("names=a b", "several values of a key are separated by commas, key=a,b"),
         ("--lr", "--lr needs a value after it"),
         ("--output --check", "--output needs a value after it, not --check"),
         ("with lr=nan", "lr='nan': expected a number"),
@@ -191,6 +192,24 @@ def test_usage_and_configuration_are_shown(capsys):
     text = capsys.readouterr().out
     for line in ("lr = 0.5", "seed = 3", "layers = 3"):
         assert line in text
+
+
+def test_the_seed_of_sacred_is_that_of_the_training(tmp_path, capsys):
+    @dataclass(frozen=True)
+    class Train:
+        seed: int = 42
+
+    @dataclass(frozen=True)
+    class Trained:
+        train: Train = Train()
+        output: str | None = None
+
+    trained = e.Command("a.train", {"a": Trained()}, "a", lambda config, check: 0)
+    assert e.run(trained, ["print_config"]) == 0
+    assert capsys.readouterr().out.count("seed = 42") == 2
+    assert e.run(trained, [f"output={tmp_path}", "seed=7"]) == 0
+    record = json.loads((tmp_path / "sacred" / "1" / "config.json").read_text())
+    assert (record["seed"], record["train"]) == (7, {"seed": 7})
 
 
 def test_a_run_folder_may_have_letters_of_patterns(tmp_path):

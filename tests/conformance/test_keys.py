@@ -65,6 +65,12 @@ def test_packages_name_the_same_things_alike(package):
     assert values[SEGMENT.get(package, "segment_seconds")] == 3.0
 
 
+@pytest.mark.parametrize("package", ["mixit", "unmix", "clustering"])
+def test_the_rate_has_the_name_that_errors_about_a_corpus_advise(package):
+    config = configure(package, "sample_rate=12345")
+    assert 12345 in flatten(to_dict(config)).values()
+
+
 @pytest.mark.parametrize("package", ["mixit", "clustering"])
 def test_the_norm_of_the_gradient_has_one_key(package):
     assert configure(package, "clip_norm=5").clip_norm == 5.0

@@ -15,9 +15,10 @@ SPACE = "free some space there, or choose a folder on another disk"
 CURES = {
     errno.ENOSPC: SPACE,
     errno.EDQUOT: SPACE,
+    errno.ENAMETOOLONG: "rename the input, or choose a shorter name for the output",
     errno.EIO: "the disk or its connection fails, so choose a folder on another one",
 }
-"""What to do about errors that a disk gives in the middle of a work."""
+"""What to do about errors of a disk, which come without advice."""
 
 
 def sentence(error: BaseException) -> str:

@@ -83,6 +83,10 @@ def check_targets(separator: Separator, targets: Sequence[str] | None) -> None:
 
     >>> check_targets(Separator(abs, ["a", "b"], 8000), ["b"])
     """
+    if isinstance(targets, str):
+        raise SeparationError(
+            f"targets is {targets!r}; expected a list of names, such as [{targets!r}]"
+        )
     unknown = [name for name in targets or () if name not in separator.sources]
     if unknown:
         raise SeparationError(

@@ -7,6 +7,7 @@ crossfades their estimates. Memory holds a few segments, however long the sound 
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -157,6 +158,7 @@ class Separator:
             SeparationError: If the mixture has no samples, is not finite, holds
                 integers, or has channels that the network does not take.
         """
+        _refuse_path(mixture)
         mixture = np.asarray(mixture)
         whole = mixture[np.newaxis] if mixture.ndim == 1 else mixture
         estimates, done = np.zeros([0]), 0
@@ -353,6 +355,15 @@ def _check_sources(sources: Sequence[str]) -> None:
     if not sources or len(set(sources)) < len(sources):
         raise SeparationError(
             f"sources are {', '.join(sources) or 'none'}; expected different names"
+        )
+
+
+def _refuse_path(mixture: object) -> None:
+    if isinstance(mixture, str | os.PathLike):
+        raise SeparationError(
+            f"the mixture is the path {os.fspath(mixture)}; expected samples: read the "
+            "file with common.audio.read, or give it to separate_file of "
+            "common.separation.files"
         )
 
 

@@ -42,7 +42,7 @@ def parsers(monkeypatch):
 
         module = importlib.import_module(f"{pillar}.separate")
         with monkeypatch.context() as patch:
-            name = "parse_intermixed_args"
+            name = "parse_known_intermixed_args"
             patch.setattr(command.argparse.ArgumentParser, name, keep)
             with pytest.raises(SystemExit):
                 module.main(["a.wav"])

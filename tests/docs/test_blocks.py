@@ -132,7 +132,9 @@ def parse(monkeypatch, capsys):
         raise Parsed
 
     def stop_intermixed(parser: Any, *arguments: Any, **options: Any) -> Any:
-        intermixed(parser, *arguments, **options)
+        _, unknown = intermixed(parser, *arguments, **options)
+        if unknown:
+            parser.error(f"unrecognized arguments: {unknown}")
         raise Parsed
 
     def configure(command: Any, arguments: Any = None) -> int:
@@ -140,10 +142,10 @@ def parse(monkeypatch, capsys):
         raise Parsed
 
     plain = argparse.ArgumentParser.parse_args
-    intermixed = argparse.ArgumentParser.parse_intermixed_args
+    intermixed = argparse.ArgumentParser.parse_known_intermixed_args
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     monkeypatch.setattr(
-        argparse.ArgumentParser, "parse_intermixed_args", stop_intermixed
+        argparse.ArgumentParser, "parse_known_intermixed_args", stop_intermixed
     )
     monkeypatch.setattr(experiment, "run", configure)
 
@@ -273,6 +275,8 @@ def sounds(tmp_path_factory):
     for name in ("song.mp3", "song.wav", "mix.wav", "talk.wav"):
         form = "mp3" if name.endswith("mp3") else "wav"
         audio.write(folder / name, noise.astype(np.float32), 16000, format=form)
+    rows = "split,song,source,path\ntrain,First song,vocals,song.wav\n"
+    (folder / "songs.csv").write_text(rows, "utf-8")
     options = ["--sample-rate", "8000"]
     assert miniature.main(["mix_folders", str(folder / "sounds"), *options]) == 0
     return folder

@@ -485,6 +485,15 @@ def test_the_parent_of_standard_input_is_the_current_folder(
     assert sorted(path.name for path in out.iterdir()) == names
 
 
+def test_a_name_that_is_too_long_is_reported_in_one_sentence(tmp_path, out, capsys):
+    song = tmp_path / f"{'n' * 250}.wav"
+    audio.write(song, noise(), 8000)
+    assert run(song, "--output", out, "--name", "{track}_{source}") == 1
+    assert (
+        "File name too long; rename the input, or choose a" in capsys.readouterr().err
+    )
+
+
 def test_names_of_bytes_that_are_no_text_are_printed(tmp_path, song, out, reports):
     path = tmp_path / os.fsdecode(b"gr\xfcn.wav")
     song.rename(path)

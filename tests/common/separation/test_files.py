@@ -307,6 +307,11 @@ def test_a_file_in_place_of_the_stems_folder_is_named(tmp_path, song):
         separate_file(separator(), song, tmp_path / "out")
 
 
+def test_targets_are_a_list(tmp_path, song):
+    with pytest.raises(SeparationError, match=r"expected a list of names, such as \['"):
+        separate_file(separator(), song, tmp_path, targets="vocals")
+
+
 def test_an_unknown_format_is_named(tmp_path, song):
     with pytest.raises(SeparationError, match="'wma'; expected one of wav"):
         separate_file(separator(), song, tmp_path, format="wma")

@@ -264,6 +264,7 @@ def test_mono_may_come_without_a_channel_axis():
         (np.zeros((1000, 2), np.float32), "transpose"),
         (np.zeros((1, 2, 3), np.float32), r"\(1, 2, 3\)"),
         (np.zeros((1, 10), np.int16), "int16"),
+        ("song.mp3", "is the path song.mp3; expected samples: read the file with"),
         (np.array([[0.0, np.nan]]), "sample 1 of the mixture"),
         (np.array([[0.0, 0.0], [np.inf, 0.0]]), "sample 0 of the mixture"),
     ],

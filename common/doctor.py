@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import common
 from common import cpus
+from common.files import cache_folder
 
 SUITE = "tf-separation-suite"
 LANES = {
@@ -78,6 +79,7 @@ def examine() -> dict[str, Any]:
         "gpus": gpus(loaded["tensorflow"], problems),
         "ffmpeg": ffmpeg(problems),
         "formats": formats(bool(loaded["soundfile"] and loaded["numpy"]), problems),
+        "cache": cache(problems),
         "disk": {
             str(Path(folder).resolve()): _free(folder, problems)
             for folder in (".", tempfile.gettempdir())
@@ -342,6 +344,30 @@ def ffmpeg(problems: list[Problem]) -> str | None:
         )
     )
     return None
+
+
+def cache(problems: list[Problem]) -> str | None:
+    """Return the folder of records and downloads.
+
+    Args:
+        problems: A folder that cannot be made or written is appended with its cure.
+
+    Returns:
+        None if no home folder is known.
+    """
+    cure = "set SEPARATION_CACHE to a folder that you may write to"
+    try:
+        folder = cache_folder()
+    except FileNotFoundError:
+        what = "there is no home folder to keep records and downloads in"
+        problems.append(Problem(what, cure, False))
+        return None
+    # Path.exists raises an error in folders without permission to search.
+    there = next(at for at in (folder, *folder.parents) if os.path.exists(at))  # noqa: PTH110
+    if not os.access(there, os.W_OK | os.X_OK):
+        what = f"the cache {folder}, for records and downloads, cannot be written"
+        problems.append(Problem(what, cure, False))
+    return str(folder)
 
 
 def formats(possible: bool, problems: list[Problem]) -> dict[str, str]:

@@ -68,6 +68,8 @@ def obtain(url: str, path: Path, sha256: str = "", size: int | None = None) -> P
     Raises:
         DownloadError: The file cannot be downloaded, or is another one.
     """
+    if path.exists():  # perhaps in a cache that others may only read
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.locked(path):
         if not path.exists():

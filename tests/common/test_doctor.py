@@ -124,6 +124,29 @@ def test_a_disk_that_is_nearly_full(monkeypatch):
     assert problems[0].what.startswith("only 1.2 GB are free in /")
 
 
+def test_the_cache_is_found_and_may_be_written(tmp_path, monkeypatch):
+    problems = []
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "new" / "cache"))
+    assert doctor.cache(problems) == str(tmp_path / "new" / "cache")
+    assert not problems
+    (tmp_path / "new").write_text("")  # a file is no folder
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: path == tmp_path)
+    doctor.cache(problems)
+    monkeypatch.delenv("SEPARATION_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(doctor.Path, "home", fail)
+    assert doctor.cache(problems) is None
+    assert [problem.what.split(",")[0] for problem in problems] == [
+        f"the cache {tmp_path / 'new' / 'cache'}",
+        "there is no home folder to keep records and downloads in",
+    ]
+    assert all("SEPARATION_CACHE" in problem.cure for problem in problems)
+
+
+def fail():
+    raise RuntimeError("no home")
+
+
 @pytest.mark.parametrize("needed", [True, False])
 def test_the_exit_code_and_the_last_lines(monkeypatch, capsys, needed):
     facts = {

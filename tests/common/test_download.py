@@ -64,6 +64,13 @@ def test_a_file_is_downloaded_once(server, tmp_path):
     assert Handler.seen == [0]
 
 
+def test_a_file_that_exists_needs_no_lock(tmp_path, monkeypatch):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(CONTENT)
+    monkeypatch.setattr(download.files, "locked", None)  # as in a read-only cache
+    assert download.obtain("http://nowhere", path) == path
+
+
 @pytest.mark.parametrize("ranges", [True, False])
 def test_an_interrupted_download_continues(server, tmp_path, monkeypatch, ranges):
     path = tmp_path / "weights.pth"

@@ -116,6 +116,8 @@ def _read_blobs(
 def _decode(index: Index, blobs: tf.Tensor, chunk_samples: tf.Tensor) -> tf.Tensor:
     """Return the stored frames [sounds, chunks * samples, channels]."""
     channels = index.channels
+    # Sounds first; oneDNN prints an error where tf.transpose gets strings or int16.
+    blobs = tf.stack(tf.unstack(blobs, axis=1))
     if index.encoding == "flac":
         frames = flac.decode(blobs, chunk_samples, channels)
     else:
@@ -123,9 +125,7 @@ def _decode(index: Index, blobs: tf.Tensor, chunk_samples: tf.Tensor) -> tf.Tens
         size = chunk_samples * channels * BYTES_PER_SAMPLE[index.encoding]
         dtype = tf.float32 if index.encoding == "float32" else tf.int16
         frames = tf.io.decode_raw(blobs, dtype, fixed_length=tf.cast(size, tf.int32))
-    sounds = blobs.shape[1]
-    frames = tf.reshape(frames, [-1, sounds, chunk_samples * channels])
-    return tf.reshape(tf.transpose(frames, [1, 0, 2]), [sounds, -1, channels])
+    return tf.reshape(frames, [blobs.shape[0], -1, channels])
 
 
 def _cut(frames: tf.Tensor, begin: tf.Tensor, samples: int | tf.Tensor) -> tf.Tensor:
@@ -137,7 +137,8 @@ def _cut(frames: tf.Tensor, begin: tf.Tensor, samples: int | tf.Tensor) -> tf.Te
     front = tf.clip_by_value(-begin, 0, samples)
     back = samples - front - (end - first)
     edges = [tf.zeros(2, tf.int32), tf.stack([front, back]), tf.zeros(2, tf.int32)]
-    padded = tf.pad(frames[:, first:end], tf.stack(edges))
+    # As float32, because oneDNN prints an error where tf.pad gets int16.
+    padded = tf.pad(tf.cast(frames[:, first:end], tf.float32), tf.stack(edges))
     fixed: tf.Tensor = tf.ensure_shape(padded, [None, static_length, None])
     return fixed
 
@@ -147,7 +148,7 @@ def _waveforms(
 ) -> dict[str, tf.Tensor]:
     waveforms = tf.transpose(frames, [0, 2, 1])
     if index.encoding != "float32":
-        waveforms = tf.cast(waveforms, tf.float32) * (1 / PCM16_SCALE)
+        waveforms *= 1 / PCM16_SCALE
     count = len(index.sources)
     sources = waveforms[:count]
     stored = index.tables.mixture

@@ -88,6 +88,22 @@ def test_excerpts_are_slices_at_every_edge(
         np.testing.assert_array_equal(read["mixture"], cut_out(mixture, start, samples))
 
 
+def test_nothing_but_float32_is_transposed_or_padded(tmp_path):
+    """Because oneDNN prints an error where it gets strings or int16."""
+    index = records.write(make_tracks(2), tmp_path)
+
+    @tf.function
+    def read(track):
+        return records.excerpt(index, track, tf.constant(0, tf.int64), 100)
+
+    graph = read.get_concrete_function(tf.TensorSpec([], tf.int64)).graph
+    kinds = [
+        op for op in graph.get_operations() if op.type in ("Transpose", "PadV2", "Pad")
+    ]
+    assert len(kinds) == 2
+    assert all(op.outputs[0].dtype == tf.float32 for op in kinds)
+
+
 def test_a_silent_stored_mixture_is_read_as_silence(tmp_path):
     sound, silence = noise(1, 9, 0), np.zeros((1, 9), np.float32)
     tracks = [Track("a", RATE, 9, {"x": sound}, silence)]

@@ -240,6 +240,12 @@ def _saved(
             "config.json of a run folder"
         ) from error
     number = values.pop(FORMAT_KEY, 1)
+    if isinstance(number, str) and "package" in values:
+        raise ConfigError(
+            f"{Path(path).parent} is an export as {number}; python -m "
+            f"{values['package']}.light separates with one as onnx, and this command "
+            "needs the run or the model that was exported"
+        )
     if not isinstance(number, int) or number > FORMAT:
         raise ConfigError(
             f"{path} has format {number}; this release reads up to {FORMAT}, so use "

@@ -41,7 +41,9 @@ def tracks(root: Path | str, split: str, *, skip: bool = False) -> list[Track]:
     completeness.expect_split(CORPUS, split, SPLITS)
     root = _find_root(user_path(root))
     folder = root / "Mixtures" / SPLITS[split]
-    songs = reading.subfolders(reading.folder_of(CORPUS, folder, "a folder a song"))
+    songs = reading.subfolders(
+        reading.folder_of(CORPUS, folder, "a folder for each song")
+    )
     if not songs:
         empty = f"{CORPUS}: the split {split!r} is empty"
         raise reading.misplaced(empty, folder, "a folder for each song")

@@ -14,7 +14,7 @@ from common.corpora.mix_folders import SUFFIXES
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
 
-CORPUS = "track folders"
+CORPUS = "song_folders"
 MIXTURES = ("mixture", "mix")
 
 
@@ -37,9 +37,9 @@ def tracks(root: Path | str, split: str | None = None) -> list[Track]:
     if split is not None:
         completeness.expect_split(CORPUS, split)
         folder = folder / split
-    songs = reading.subfolders(reading.folder_of(CORPUS, folder, "a folder a song"))
+    expected = "a folder for each song"
+    songs = reading.subfolders(reading.folder_of(CORPUS, folder, expected))
     if not songs:
-        expected = "a folder for each song"
         raise reading.misplaced(CORPUS, folder, expected, "check the root")
     return reading.make_tracks(_row(song) for song in songs)
 

@@ -135,6 +135,8 @@ def expect_same_shape(
     common.config.ConfigError: initial=old has model.layers=3, expected 2; set the same
     """
     keys = [key for key in target if source.get(key) != target[key]]
+    # A network of another type lacks keys, which follow from those that both have.
+    keys = [key for key in keys if key in source] or keys
     if keys:
         values = ", ".join(f"{key}={source.get(key)}" for key in keys)
         expected = ", ".join(str(target[key]) for key in keys)

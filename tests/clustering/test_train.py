@@ -230,7 +230,8 @@ def test_a_run_starts_from_the_weights_of_another_model(config):
         match=r"conv_tasnet.bottleneck=96, .* expected .* 8, .*; set the same",
     ):
         weights.start_from(network(config), config)
-    with pytest.raises(ConfigError, match=r"initial=speech2 has kind=conv_tasnet, "):
+    sentence = "initial=speech2 has kind=conv_tasnet, expected dpcl; set the same"
+    with pytest.raises(ConfigError, match=sentence):
         weights.start_from(
             network(replace(config, kind="dpcl")), replace(config, kind="dpcl")
         )

@@ -99,6 +99,12 @@ def test_the_digest_of_an_earlier_release_is_accepted_and_replaced(tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["data_digest"] == "1" * 64
 
 
+def test_an_export_is_no_run(tmp_path):
+    begun(tmp_path, {"format": "onnx", "package": "unmix"})
+    with pytest.raises(ConfigError, match=r"export as onnx; python -m unmix.light"):
+        load(Now, tmp_path / "config.json")
+
+
 def test_a_later_format_raises(tmp_path):
     begun(tmp_path, {"format": 99})
     with pytest.raises(ConfigError, match="has format 99; this release reads up to"):

@@ -271,14 +271,17 @@ def length(tensor: tf.Tensor, axis: int) -> Any:
 def _mean(signal: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
     """Mean of [batch, frames, channels] over axes, which are kept with length 1.
 
-    Over the frames it is a product with a row of ones, which takes a third of the time
-    of a reduction.
+    Over the frames it is a product with zeros and ones, which takes a third of the time
+    of a reduction. It makes four sums of every fourth frame: one sum of equal frames,
+    such as those of silence, would round all of them the same way.
     """
     if axes != (1,):
         return tf.reduce_mean(signal, axes, keepdims=True)
     frames = tf.shape(signal)[1]
-    ones = tf.ones([1, 1, frames], signal.dtype)
-    return tf.matmul(ones, signal) / tf.cast(frames, signal.dtype)
+    residues = tf.math.floormod(tf.range(frames), 4)
+    fourths = tf.one_hot(residues, 4, axis=0, dtype=signal.dtype)
+    sums = tf.matmul(fourths[tf.newaxis], signal)
+    return tf.reduce_sum(sums, axis=1, keepdims=True) / tf.cast(frames, signal.dtype)
 
 
 def _weight(

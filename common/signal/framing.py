@@ -49,7 +49,8 @@ class Stft:
             beyond the last frame are lost.
             ``"end"``: zeros at the end up to a whole frame; 1 + ceil((n - W) / H)
             frames, at least one. The inverse uses the dual window of an endless
-            signal, which leaves the first and last W - H samples faded.
+            signal, which leaves the first and last W - H samples faded. Samples at
+            which the windows of all frames are 0, as with H = W, become 0.
             ``"constant"``: W / 2 zeros at both ends; 1 + n // H frames. With H = W /
             2 and n no whole number of hops the last samples lie at the edge of one
             window, as in librosa, and are restored with few digits.
@@ -174,7 +175,8 @@ def synthesis_window(params: Stft) -> np.ndarray:
     shape = window(params)
     scale = 1.0 / _factor(params)
     if params.padding == "end":
-        shape = shape / _endless_sum(shape**2, params.hop_samples)
+        total = _endless_sum(shape**2, params.hop_samples)
+        shape = np.divide(shape, total, out=np.zeros_like(shape), where=total > 0)
     return shape * scale
 
 

@@ -83,6 +83,13 @@ def test_uncentred_inverse_is_exact_away_from_the_ends(params):
     np.testing.assert_allclose(back[inner], signal[inner], atol=1e-6)
 
 
+def test_end_padding_without_overlap_has_zeros_where_the_windows_are_zero():
+    params, signal = Stft(64, 64, 64, "sqrt_hann_tf", "end"), noise(640)
+    back = istft(stft(signal, params), params, 640).numpy()
+    expected = np.where(np.arange(640) % 64, signal, 0.0)
+    np.testing.assert_allclose(back, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "params", [MIXIT, Stft(41, 20, 64, "sqrt_hann_tf", "end")], ids=["even", "odd"]
 )

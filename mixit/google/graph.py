@@ -214,7 +214,9 @@ def _consistency_of(nodes: Nodes, weights: Any) -> str:
         above = _source(nodes, weights.input[0])
         if above.op == "Const":
             return "uniform"
-        if any(_source(nodes, source).op == "Mean" for source in above.input):
+        # The baseline of DCASE 2020 adds no floor to the power.
+        sources = [_source(nodes, source) for source in above.input]
+        if any(node.op == "Mean" for node in (above, *sources)):
             return "magsq"
     raise _UnknownError(
         f"shares out what is missing by {weights.name} ({weights.op}), which is none "

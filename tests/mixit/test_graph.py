@@ -138,6 +138,21 @@ def test_the_hop_is_read_from_the_graph(unpack):
     assert metagraph.read(folder / "inference.meta").hop_samples == 8
 
 
+def without_floor(node):
+    """Take the power itself as the weights of the mixture consistency."""
+    if node.name in ("truediv", "Sum_1") and node.input[0] == "add":
+        node.input[0] = "Mean"
+
+
+def test_weights_by_power_without_a_floor(unpack):
+    """The baseline of DCASE 2020 does not add 1e-8 to the power."""
+    folder, ((mixture, estimates), *_) = unpack("skips_magsq")
+    edited(folder / "inference.meta", without_floor)
+    network, _ = restore(folder)
+    assert network.config.mixture_consistency == "magsq"
+    np.testing.assert_allclose(network(mixture), estimates, atol=1e-5)
+
+
 def reduce_over(*axes):
     """Let the norms of the second block take their moments over other axes."""
 

@@ -112,8 +112,9 @@ def scores(
 ) -> dict[str, np.ndarray]:
     """Compute the measures of a song, without permutation of the sources.
 
-    A silent source has no scores, and a song with one has no measures relative to the
-    mixture, as in the original. A silent estimate is scored as the faintest noise.
+    A song with a silent source has no measures relative to the mixture, as in the
+    original. The silent source itself has no scores; the original replaces it by faint
+    random noise and scores that. A silent estimate is scored as the faintest noise.
 
     Args:
         references: Float [sources, samples].

@@ -23,12 +23,12 @@ def best_permutation(costs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Find the assignment of estimates to references with the lowest sum of costs.
 
     Up to 720 permutations are all tried, in the order of ``itertools.permutations``,
-    and the first of equal ones is taken. For more, scipy runs the Hungarian method on
+    and the first of equal sums is taken. For more, scipy runs the Hungarian method on
     the host, which XLA and saved models do not support; references of equal costs, such
-    as silent ones, then take their estimates in ascending order. A full search in
-    float32, such as that of Google's MixIT program, lets the rounding of the sums
-    choose among those. Gradients flow through the returned cost into the chosen entries
-    of ``costs``; the choice itself has none.
+    as silent ones, then take their estimates in ascending order. In a full search in
+    float32, here and in Google's MixIT program, the rounding of costs and sums chooses
+    among those, so that the two programs may choose differently. Gradients flow through
+    the returned cost into the chosen entries of ``costs``; the choice itself has none.
 
     Args:
         costs: float32 [..., references, estimates], of static counts, with no more

@@ -1,12 +1,13 @@
 """Make the corpus of the bundled model ``music4``: an album, MIDI files and singing.
 
 ``python benchmarks/music4_corpus.py --album DIR --midi DIR --singing DIR --output DIR``
-writes pieces of 20 s as folders of songs, ``<split>/<piece>/{vocals,drums,bass,
-other}.flac`` at 44.1 kHz. A run that was interrupted goes on where it stopped.
+writes pieces of at most 20 s as folders of songs, ``<split>/<piece>/{vocals,drums,bass,
+other}.wav`` at 44.1 kHz. A run that was interrupted goes on where it stopped.
 
 ``--album`` is the album Everything is Free in its stems, ``--midi`` a folder of MIDI
-files, which fluidsynth plays source by source, ``--singing`` MIR-1K. A song from MIDI
-has no vocals of its own: each of its pieces gets singing of MIR-1K.
+files, which fluidsynth plays source by source, ``--singing`` MIR-1K. ``--machines``
+adds pieces drawn for synthesisers and drum machines (``music4_machines.py``). Music
+from MIDI files and machines has no vocals of its own: each piece gets singing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import music4_machines as machines
 import numpy as np
 
 from common import audio
@@ -44,8 +46,13 @@ MIDI_PIECES = 4
 SPLIT_OF_SONG = {"Sodium": "test", "Francium": "test", "Rubidium": "valid"}
 """Songs of the album that are not for training."""
 VALID_SINGERS = ("titon", "yifen")
+MACHINE_SECONDS = 10
+MACHINE_PIECES = {"train": 160, "valid": 12}
 SPLITS_OF_FILES = (*("train", None) * 4, "train", "valid")
 """Splits of ten MIDI files, for each ten in the order of their names."""
+
+MIXED_STEMS = ("6.Caesium_Stem_MINILOGUE_SYNTH",)
+"""Bass and melody in one stem, which would teach neither of them."""
 
 NAMES = {
     "vocals": r"VOX",
@@ -80,13 +87,14 @@ def main() -> int:
     parser.add_argument("--midi", type=Path, required=True)
     parser.add_argument("--singing", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--machines", action="store_true")
     parser.add_argument("--sound-font", type=Path, default=SOUND_FONT)
     options = parser.parse_args()
     return exit_code("music4_corpus", lambda: make(options))
 
 
 def make(options: argparse.Namespace) -> int:
-    """Write the pieces of the album, then those of the MIDI files."""
+    """Write the pieces of the album, of the MIDI files and, if asked, of machines."""
     check(options.sound_font)
     for song in folders_of_stems(options.album):
         write_song(song, options.output)
@@ -104,7 +112,22 @@ def make(options: argparse.Namespace) -> int:
             voices = [take(singing[split], each) for each in numbers]
             sources = play(file, draw(number), options.sound_font)
             write_pieces(file.stem, sources, options.output / split, voices)
+    for split, count in MACHINE_PIECES.items() if options.machines else ():
+        for number in range(count):
+            write_machines(number, options.output / split, singing[split])
     return 0
+
+
+def write_machines(
+    number: int, output: Path, singing: Sequence[Sequence[Path]]
+) -> None:
+    """Write a piece of machines with singing; those for validation are others."""
+    folder = output / f"machines-{number:03d}"
+    if not folder.exists():
+        seed = number + 1000 * (output.name == "valid")
+        sources = machines.piece(seed, MACHINE_SECONDS, RATE)
+        voice = take(singing, number)[:, : MACHINE_SECONDS * RATE]
+        write(folder, {**sources, "vocals": voice})
 
 
 def check(sound_font: Path) -> None:
@@ -153,6 +176,7 @@ def add_stems(folder: Path) -> Sources:
     files = {
         file.stem.removesuffix("_mobile"): file
         for file in sorted(folder.glob("*_Stem_*.m4a"), reverse=True)
+        if not file.stem.startswith(MIXED_STEMS)
     }
     sources: dict[str, np.ndarray] = {}
     for name, file in sorted(files.items()):
@@ -227,7 +251,7 @@ def write(folder: Path, sources: Sources) -> None:
     with replacing_folder(folder) as work:
         for source, wave in sources.items():
             if rms(wave) > 1e-4:
-                audio.write(work / f"{source}.flac", wave, RATE, "flac")
+                audio.write(work / f"{source}.wav", wave, RATE, "wav16")
 
 
 @dataclass(frozen=True)

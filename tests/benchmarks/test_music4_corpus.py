@@ -46,6 +46,30 @@ def test_a_stem_belongs_to_the_source_of_its_name_or_else_of_its_spectrum(
     assert corpus.source_of(name, sine(frequency)) == source
 
 
+def test_a_stem_of_several_sources_is_left_out(corpus, monkeypatch, tmp_path):
+    for name in (*corpus.MIXED_STEMS, "6.Caesium_Stem_KICK"):
+        (tmp_path / f"{name}_mobile.m4a").touch()
+    monkeypatch.setattr(corpus, "read", lambda file: sine(50))
+    assert [*corpus.add_stems(tmp_path)] == ["drums"]
+
+
+def test_machines_add_pieces_with_singing(corpus, monkeypatch, tmp_path):
+    monkeypatch.setattr(corpus, "MACHINE_SECONDS", 2)
+    monkeypatch.setattr(corpus, "take", lambda groups, number: sine(300))
+    for split in ("train", "valid"):
+        corpus.write_machines(0, tmp_path / split, [])
+    tracks = [
+        catalogue.tracks("song_folders", tmp_path, s)[0] for s in ("train", "valid")
+    ]
+    assert {*tracks[0].sources} == {"vocals", "drums", "bass", "other"}
+    first, second = (
+        audio.read(tmp_path / split / "machines-000" / "drums.wav")[0]
+        for split in ("train", "valid")
+    )
+    assert first.shape == second.shape == (2, 2000)
+    assert not np.array_equal(first, second)
+
+
 def test_a_song_is_cut_into_tracks_that_training_reads(corpus, tmp_path):
     sources = {"bass": sine(50, 5000), "drums": 0 * sine(50, 5000)}
     voices = [sine(200, 2000), sine(300, 2000)]
@@ -54,7 +78,7 @@ def test_a_song_is_cut_into_tracks_that_training_reads(corpus, tmp_path):
     assert [track.name for track in tracks] == [f"song-0{k}" for k in range(4)]
     assert all({*track.sources} == {"vocals", "bass"} for track in tracks)
     assert all(track.samples == 2000 for track in tracks)
-    second, rate = audio.read(tmp_path / "train" / "song-01" / "bass.flac")
+    second, rate = audio.read(tmp_path / "train" / "song-01" / "bass.wav")
     assert rate == 1000
     np.testing.assert_allclose(second, sources["bass"][:, 1000:3000], atol=1e-4)
 

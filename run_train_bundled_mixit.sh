@@ -3,6 +3,8 @@
 #
 #   ./run_train_bundled_mixit.sh                  about 10 minutes on two cores
 #   ./run_train_bundled_mixit.sh train.seed=1     arguments go to the training
+#   RUN_DIR=runs/mixit/bundled/2030-01-31_12-00-00 ./run_train_bundled_mixit.sh
+#                                                 continues that run
 #
 # It replaces mixit/bundled/mini; its scores belong on the card there. See setup.sh for the
 # variables it reads.
@@ -13,7 +15,7 @@ source "$repo/setup.sh"
 export PYTHONSAFEPATH=1
 
 data=$ROOT_DIR/mixit/bundled/data
-run=$ROOT_DIR/mixit/bundled/$(date +%Y-%m-%d_%H-%M-%S)
+run=${RUN_DIR:-$ROOT_DIR/mixit/bundled/$(date +%Y-%m-%d_%H-%M-%S)}
 python -m common.synthetic.miniature fuss "$data" \
   --train 2000 --validation 40 --eval 100 --seconds 4
 python -m mixit.train with tiny data_root="$data" records="$data-records" output="$run" \

@@ -10,8 +10,9 @@
 # ALBUM_DIR holds the stems of the album Everything is Free (CC0), MIDI_DIR any MIDI files,
 # which fluidsynth plays with the sound font FluidR3, MIR1K_DIR the singing. Two songs of
 # the album are for the test, one for validation. benchmarks/music4_corpus.py makes the
-# corpus; it needs mido, fluidsynth and ffmpeg. All four networks learn from these; all but
-# that of vocals then learn from music of synthesisers and drum machines as well.
+# corpus; it needs mido, fluidsynth and ffmpeg. Remove a corpus of an earlier release, in
+# ROOT_DIR/unmix/music4/data, first. All four networks learn from this corpus; all but that
+# of vocals then learn from music of synthesisers and drum machines as well.
 # It replaces unmix/bundled/music4; its scores belong on the card there. See setup.sh for
 # the other variables it reads.
 set -euo pipefail

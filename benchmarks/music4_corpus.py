@@ -52,7 +52,7 @@ SPLITS_OF_FILES = (*("train", None) * 4, "train", "valid")
 """Splits of ten MIDI files, for each ten in the order of their names."""
 
 MIXED_STEMS = ("6.Caesium_Stem_MINILOGUE_SYNTH",)
-"""Bass and melody in one stem, which would teach neither of them."""
+"""Stems that hold both bass and melody, so that they fit no source."""
 
 NAMES = {
     "vocals": r"VOX",
@@ -121,7 +121,7 @@ def make(options: argparse.Namespace) -> int:
 def write_machines(
     number: int, output: Path, singing: Sequence[Sequence[Path]]
 ) -> None:
-    """Write a piece of machines with singing; those for validation are others."""
+    """Write a synthetic piece with singing; validation pieces have other seeds."""
     folder = output / f"machines-{number:03d}"
     if not folder.exists():
         seed = number + 1000 * (output.name == "valid")

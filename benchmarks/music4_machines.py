@@ -1,9 +1,8 @@
 """Synthesisers and drum machines for the corpus of the bundled model ``music4``.
 
-The basses that the sound font plays have little energy below 60 Hz, where those of
-music made with machines have most of it, as its kicks have. A model that has not heard
-them takes one for the other. ``piece(seed, seconds, rate)`` draws the machines and what
-they play, four bars that repeat.
+Basses of the sound font have little energy below 60 Hz; those of electronic music, like
+its kick drums, have about half of theirs there. A model that was not trained on them
+confuses the two. ``piece(seed, seconds, rate)`` generates a random loop of four bars.
 """
 
 from __future__ import annotations
@@ -61,11 +60,11 @@ class Voice:
         spectrum: Amplitudes of the harmonics [harmonics].
         detune: Ratio of the frequencies of two oscillators.
         sub: Amplitude of a sine one octave lower.
-        edges: Edge of the low-pass filter when closed and when open, in Hz.
-        closing: Time in which the filter closes, in seconds to 1/e.
+        edges: Cutoff of the low-pass filter when closed and when open, in Hz.
+        closing: Decay time of the filter envelope, in seconds to 1/e.
         order: Order of the filter.
-        attack: Time in which a note becomes loud, in seconds.
-        decay: Time in which it becomes quiet, in seconds to 1/e.
+        attack: Attack time of a note, in seconds.
+        decay: Decay time of a note, in seconds to 1/e.
         index: Index of the phase modulation.
         ratio: Ratio of its frequency to that of the note.
         drive: Gain before the distortion; at most 0.1 leaves the sound as it is.

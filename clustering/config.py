@@ -58,8 +58,8 @@ class Loss:
         clustering_kind: Its normalization, ``"whitened"`` k-means, or the import path
             of a function as in :mod:`clustering.extension`. The mean of ``"batch"`` is
             over the batch of a replica, so it depends on the number of replicas.
-            Embeddings are not scaled to unit norm, as the losses of nussl 1.x do;
-            ``spectral.embedding_activation`` decides.
+            Unlike those of nussl 1.x, the losses do not scale embeddings to unit norm;
+            ``spectral.embedding_activation`` does if it has ``"unit_norm"``.
         inference: Weight of the loss of the masks, or of the waveforms.
         inference_kind: Loss of masked magnitudes or of waveforms, or an import path.
             Ratios are of waveforms, for which masked spectra are transformed back.

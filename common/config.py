@@ -206,11 +206,16 @@ def load(cls: type[Config], path: str | Path) -> Config:
             by a later release.
     """
     values, removed = _saved(cls, path)
-    unknown = values.keys() - set(keys(cls))
+    known = keys(cls)
+    groups = {where.removesuffix(".") for where, _ in _groups(cls)}
+    unknown = sorted(values.keys() - {*known, *groups})
     if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
         raise ConfigError(
-            f"{path} has the unknown key {min(unknown)!r}; expected a configuration of "
-            f"{cls.__module__.partition('.')[0]}"
+            f"{path} has the unknown key {unknown[0]!r}"
+            f"{f' (did you mean {near[0]!r}?)' if near else ''}; expected a "
+            f"configuration of {cls.__module__.partition('.')[0]} that this release or "
+            "an earlier one saved"
         )
     try:
         return from_dict(cls, _nested({**values, **removed}))

@@ -18,7 +18,7 @@ CURES = {
     errno.ENAMETOOLONG: "rename the input, or choose a shorter name for the output",
     errno.EIO: "the disk or its connection fails, so choose a folder on another one",
 }
-"""What to do about errors of a disk, which come without advice."""
+"""What to do about errors of the file system."""
 
 
 def sentence(error: BaseException) -> str:

@@ -73,9 +73,9 @@ def deep_clustering(
     Near 0 rounding can give values down to -1e-6, so do not take a logarithm.
 
     Args:
-        embedding: float32 [batch, points, dim], usually of unit norm, which nussl 1.x
-            gives it in its losses. Here that is left to :func:`unit_norm`, or to the
-            activation ``"unit_norm"`` of a network.
+        embedding: float32 [batch, points, dim], usually of unit norm. The losses of
+            nussl 1.x normalise it; here use :func:`unit_norm`, or the activation
+            ``"unit_norm"`` of a network.
         assignment: float32 [batch, points, sources], one-hot, or 0 for no source.
         weights: float32 [batch, points], not negative; their square roots multiply
             the rows of embedding and assignment. nussl stores these roots as its

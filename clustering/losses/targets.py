@@ -97,8 +97,8 @@ def ideal_binary(magnitudes: tf.Tensor) -> tf.Tensor:
     Args:
         magnitudes: Magnitudes of the sources, float32 [batch, sources, frames, bins].
             Targets clipped at the magnitude of the mixture, which nussl 1.x takes for
-            PSA, could tie, or have another loudest source. With two sources both are
-            the same.
+            PSA, could tie, or have another loudest source. With two sources, clipping
+            does not change the result.
 
     Returns:
         float32 [batch, points, sources], points = frames * bins, frames first.

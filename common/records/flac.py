@@ -60,13 +60,13 @@ def decode(
     """Decode a table of FLAC files in the graph.
 
     Args:
-        blobs: Files, string [chunks, sources]; empty ones are silent.
+        blobs: Files, string [sounds, chunks]; empty ones are silent.
         samples: Length of a chunk; shorter ones are zero padded at the end.
         channels: Number of channels.
         decoder: Package to use; by default that of :func:`flac_decoder`.
 
     Returns:
-        Frames, int16 [chunks, sources, samples, channels].
+        Frames, int16 [sounds, chunks, samples, channels].
     """
     samples = tf.cast(samples, tf.int32)
     if (decoder or flac_decoder()) == "tensorflow-io":

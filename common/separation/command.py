@@ -187,28 +187,24 @@ def parse_files(
     >>> parser = argparse.ArgumentParser()
     >>> _ = parser.add_argument("input", nargs="*")
     >>> parse_files(parser, ["a.wav", "--", "-b.wav"]).input
-    ['a.wav', './-b.wav']
+    ['a.wav', '-b.wav']
     """
-    words = list(words)
+    words, files = list(words), []
     if "--" in words:
         end = words.index("--")
-        words[end:] = [_as_path(word) for word in words[end + 1 :]]
+        words, files = words[:end], words[end + 1 :]
     options, unknown = parser.parse_known_intermixed_args(words)
-    files = [word for word in unknown if Path(word).exists()]
-    if files:
+    # Path.exists raises an error for a name that is too long.
+    dashed = [w for w in unknown if w.startswith("-") and os.path.exists(w)]  # noqa: PTH110
+    if dashed:
         parser.error(
-            f"the name of the file {files[0]} begins with a dash, as an option; write "
-            f"./{files[0]}"
+            f"the name of the file {dashed[0]} begins with a dash, as an option; write "
+            f"./{dashed[0]}"
         )
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    options.input = [*options.input, *files]
     return options
-
-
-def _as_path(word: str) -> str:
-    """Return a word in a form that neither an option nor a name of a source has."""
-    is_plain = word == STANDARD_INPUT or (is_file(word) and not word.startswith("-"))
-    return word if is_plain else f"./{word}"
 
 
 def make_parser(

@@ -83,7 +83,7 @@ def test_saved_and_loaded(tmp_path):
     c.save(config, tmp_path / "config.json")
     assert c.load(Outer, tmp_path / "config.json") == config
     (tmp_path / "config.json").write_text('{"lrr": 1}')
-    sentence = "unknown key 'lrr'; expected a configuration of tests"
+    sentence = r"key 'lrr' \(did you mean 'lr'\?\); expected a configuration of tests"
     with pytest.raises(c.ConfigError, match=sentence):
         c.load(Outer, tmp_path / "config.json")
     (tmp_path / "config.json").write_text('{"lr": ')

@@ -47,8 +47,8 @@ class Options:
         images: Whether a filter counts as an error (``bss_eval_images``, ISR), or is
             forgiven (``bss_eval_sources``).
         permute: Whether to find the order of the estimates with the largest mean SIR,
-            of at most eight. In v4, windows with a silent sound do not count; museval
-            keeps the given order if there is one.
+            of at most eight. In v4, windows with a silent sound do not count; with any
+            such window, museval keeps the given order.
         length: Samples of the filters.
     """
 

@@ -232,14 +232,13 @@ def test_inputs_may_be_anywhere_among_the_options(tmp_path, song):
     assert len(list((tmp_path / "out").rglob("rest.wav"))) == 2
 
 
-@pytest.mark.parametrize(
-    "words", [["--", "-a.wav", "b"], ["--targets", "rest", "--", "-a.wav", "b"]]
-)
+@pytest.mark.parametrize("words", [[], ["--targets", "rest"], ["--activity"]])
 def test_words_after_two_dashes_are_files(tmp_path, song, capsys, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     for name in ("-a.wav", "b"):
         shutil.copy(song, name)
-    assert run("--output", "out", *words) == 0, capsys.readouterr().err
+    words = ["--output", "out", *words, "--", "-a.wav", "b"]
+    assert run(*words) == 0, capsys.readouterr().err
     assert names(tmp_path / "out") == ["-a", "b"]
 
 
@@ -253,6 +252,13 @@ def test_a_file_that_looks_like_an_option_is_explained(
     assert "-a.wav begins with a dash, as an option; write ./-a.wav" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("option", ["--trgets", "--" + "x" * 300])
+def test_an_unknown_option_between_files_is_named(tmp_path, song, capsys, option):
+    with pytest.raises(SystemExit, match="2"):
+        run(song, option, song, "--output", tmp_path / "out")
+    assert f"unrecognized arguments: {option}" in capsys.readouterr().err
 
 
 def test_a_folder_without_sound_is_reported_in_one_sentence(tmp_path, capsys):

@@ -234,7 +234,9 @@ def test_wheel_states_commands_and_requirements(wheel):
     python = next(m for m in metadata if m.startswith("Requires-Python"))
     assert set(python.split(": ")[1].split(",")) == {">=3.10", "<3.14"}
     extras = {m.split(": ")[1] for m in metadata if m.startswith("Provides-Extra")}
-    assert extras == {"tfio", "gpu", "plots", "speech", "web", "dev"}
+    assert extras == {
+        *("tfio", "gpu", "plots", "speech", "web", "onnx", "beam", "docs", "dev")
+    }
 
 
 @pytest.mark.slow

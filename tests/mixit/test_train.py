@@ -285,5 +285,7 @@ def test_tiny_learns_to_separate(tmp_path):
     before = untrained.model.evaluate(valid, steps=steps, verbose=0, return_dict=True)
     training.train(config, build)
     (*_, after) = [x for x in read_scalars(config.output) if x["split"] == "validation"]
-    assert before[MSI] < 1.0
-    assert after[MSI] > 3.0
+    # Of three seeds and two orders of rounding: 2.6 to 3.0, and 4.2 dB to 7.9 dB. In so
+    # short a training MSi depends much more on chance than the loss does.
+    assert after["loss"] < before["loss"] - 2.0
+    assert after[MSI] > before[MSI] + 2.0

@@ -48,8 +48,8 @@ class Groove:
 
     def note(self, degree: int) -> int:
         """Return the MIDI note of a degree, which may exceed an octave."""
-        octave, place = divmod(degree, len(self.scale))
-        return self.root + 12 * octave + self.scale[place]
+        octave, index = divmod(degree, len(self.scale))
+        return self.root + 12 * octave + self.scale[index]
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,12 @@ def drums(dice: random.Random, groove: Groove) -> Wave:
     beats = [step for step in range(STEPS) if step % 4 == 0]
     syncopated = [step for step in range(STEPS) if step == 0 or dice.random() < 0.25]
     kick = drop(dice, groove.rate, (33, 70), (0.05, 0.5))
-    place(loop, groove, kick, dice.choice((beats, syncopated)), 1.0)
+    strike(loop, groove, kick, dice.choice((beats, syncopated)), 1.0)
     stroke, gain = snare(dice, groove.rate), dice.uniform(0.1, 0.8)
-    place(loop, groove, stroke, (4, 12), gain, dice.uniform(-0.2, 0.2))
+    strike(loop, groove, stroke, (4, 12), gain, dice.uniform(-0.2, 0.2))
     for _ in range(dice.randint(1, 3)):
         steps = range(dice.choice((0, 2)), STEPS, dice.choice((1, 2, 4)))
-        place(
+        strike(
             loop,
             groove,
             hat(dice, groove.rate),
@@ -133,7 +133,9 @@ def drums(dice: random.Random, groove: Groove) -> Wave:
     if dice.random() < 0.3:
         tom = drop(dice, groove.rate, (70, 180), (0.05, 0.2))
         steps = [step for step in range(STEPS) if dice.random() < 0.2]
-        place(loop, groove, tom, steps, dice.uniform(0.2, 0.7), dice.uniform(-0.5, 0.5))
+        strike(
+            loop, groove, tom, steps, dice.uniform(0.2, 0.7), dice.uniform(-0.5, 0.5)
+        )
     return loop
 
 
@@ -281,7 +283,7 @@ def driven(wave: Wave, drive: float) -> Wave:
     return np.tanh(drive * wave) / np.tanh(drive) if drive > 0.1 else wave
 
 
-def place(
+def strike(
     loop: Wave,
     groove: Groove,
     stroke: Wave,

@@ -20,7 +20,7 @@ STORED: dict[int, list[int]] = {
     7: [0, 2, 1, 5, 6, 4, 3],
     8: [0, 2, 1, 6, 7, 4, 5, 3],
 }
-"""The channel at each place, for the numbers of channels whose order differs."""
+"""The channel at each position, for the numbers of channels whose order differs."""
 
 
 def stored(frames: np.ndarray, container: str) -> np.ndarray:

@@ -168,9 +168,11 @@ def command(  # noqa: PLR0913 (each is one choice of a package)
         try:
             return _run(load, shared, options)
         except DownloadError as error:
-            names = ", ".join(bundled.names(pillar)) if pillar else ""
+            if not pillar:
+                raise
+            names = ", ".join(bundled.names(pillar))
             raise DownloadError(
-                f"{error}; no network is needed for --model {names}" if names else error
+                f"{error}; no network is needed for --model {names}"
             ) from error
 
     return exit_code("separate", separate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,16 +21,39 @@ CURES = {
 }
 """What to do about errors of the file system."""
 
+TENSOR = re.compile(r"tensor with shape\[[\d,]*\]")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether Python, NumPy or TensorFlow could not get the memory it needs.
+
+    TensorFlow's error is known by its name, as commands without TensorFlow come here.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError())
+    (True, False)
+    """
+    name = type(error).__name__
+    return isinstance(error, MemoryError) or name == "ResourceExhaustedError"
+
 
 def sentence(error: BaseException) -> str:
-    """Return the text of an error, with what to do where a disk has failed.
+    """Return the text of an error, with the cure if a disk or memory has failed.
 
     >>> sentence(OSError(errno.ENOSPC, "No space left on device", "a.wav"))
     'a.wav: No space left on device; free some space there, or choose a folder on \
 another disk'
     >>> sentence(ValueError("a.wav is empty"))
     'a.wav is empty'
+    >>> sentence(MemoryError())
+    'the memory is too small; use a shorter segment, a smaller batch or a smaller \
+network'
     """
+    if is_out_of_memory(error):
+        tensor = TENSOR.search(str(error))
+        return (
+            f"the memory is too small{f' for a {tensor[0]}' if tensor else ''}; use a "
+            "shorter segment, a smaller batch or a smaller network"
+        )
     cure = CURES.get(error.errno or 0) if isinstance(error, OSError) else None
     if not isinstance(error, OSError) or cure is None:
         return str(error)
@@ -42,7 +66,8 @@ def exit_code(program: str, action: Callable[[], int]) -> int:
     """Run a command, and report bad input by one sentence on standard error.
 
     Every error about the user's input is a ``ValueError`` or an ``OSError`` whose text
-    is written for the user. Any other exception is a bug and keeps its traceback;
+    is written for the user. Too little memory is reported by one sentence too. Any
+    other exception is a bug and keeps its traceback;
     ``SEPARATION_TRACEBACK=1`` shows the traceback of all errors.
 
     Args:
@@ -58,14 +83,15 @@ def exit_code(program: str, action: Callable[[], int]) -> int:
     try:
         _check_temporary_folder()
         return action()
-    except (ValueError, OSError) as error:
-        if os.environ.get("SEPARATION_TRACEBACK"):
-            raise
-        sys.stderr.write(f"{program}: {sentence(error)}\n")
-        return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"{program}: interrupted\n")
         return 130
+    except Exception as error:
+        expected = isinstance(error, ValueError | OSError) or is_out_of_memory(error)
+        if not expected or os.environ.get("SEPARATION_TRACEBACK"):
+            raise
+        sys.stderr.write(f"{program}: {sentence(error)}\n")
+        return 1
 
 
 def _check_temporary_folder() -> None:

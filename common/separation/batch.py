@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.audio.decoding import inspect
-from common.errors import sentence
+from common.errors import is_out_of_memory, sentence
 from common.files import digest, write_json
 from common.overwriting import refuse_overwriting
 from common.separation import report as reports
@@ -153,14 +153,13 @@ def attempt(separator: Separator, item: Input, settings: Settings) -> Outcome:
     """
     try:
         return _separate(separator, item, settings)
-    except (ValueError, OSError) as error:
-        if os.environ.get("SEPARATION_TRACEBACK"):
-            traceback.print_exc()
-        text = sentence(error)
     except Exception as error:
-        # A bug, or too little memory for this file: other files may succeed.
-        traceback.print_exc()
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        expected = isinstance(error, ValueError | OSError) or is_out_of_memory(error)
+        if not expected or os.environ.get("SEPARATION_TRACEBACK"):
+            traceback.print_exc()
+        # After a bug, too, other files may succeed.
+        named = f"{type(error).__name__}: {error}".splitlines()[0]
+        text = sentence(error) if expected else named
     return failure(item, text)
 
 

@@ -117,8 +117,8 @@ class Separator:
         samples = self.segment_seconds * self.sample_rate
         if not (math.isfinite(samples) and self.segment_samples):
             raise SeparationError(
-                f"segment is {self.segment_seconds:g} s; expected at least one sample "
-                f"({1 / self.sample_rate:g} s)"
+                f"segment is {self.segment_seconds:g} s; expected a number of seconds, "
+                f"at least one sample ({1 / self.sample_rate:g} s)"
             )
         if (self.segment_samples or 0) < self.grid_samples:
             raise SeparationError(

@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from common import errors
 
@@ -23,6 +24,25 @@ def test_bad_input_is_one_line(capsys):
 def test_a_fault_of_the_program_keeps_its_traceback():
     with pytest.raises(KeyError):
         errors.exit_code("demo", fail(KeyError("x")))
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (MemoryError("Unable to allocate 5 GiB"), "the memory is too small"),
+        (
+            tf.errors.ResourceExhaustedError(
+                None, None, "{{node x}} OOM when allocating tensor with shape[3,9] and"
+            ),
+            "the memory is too small for a tensor with shape[3,9]",
+        ),
+    ],
+)
+def test_too_little_memory_is_one_line(capsys, error, what):
+    assert errors.exit_code("demo", fail(error)) == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"demo: {what}; use a shorter segment, a smaller batch")
+    assert line.count("\n") == 1
 
 
 def test_an_interrupt_is_one_line_with_the_code_of_a_shell(capsys):

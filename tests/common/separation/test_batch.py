@@ -549,3 +549,15 @@ def test_an_outcome_cannot_be_changed_after_it_was_reported():
     outcome = batch.Outcome("song.wav: 2 stems", {"status": "done"})
     with pytest.raises(FrozenInstanceError):
         outcome.line = "song.wav: 3 stems"
+
+
+def test_a_file_that_needs_too_much_memory_is_one_line(song, out, capfd):
+    def network(batch):
+        raise MemoryError("Unable to allocate 5 GiB")
+
+    separator = Separator(network, ["vocals"], RATE)
+    item = batch.Input(song, "song", "song.wav")
+    outcome = batch.attempt(separator, item, batch.Settings(out))
+    assert outcome.line.startswith("song.wav: the memory is too small; use a shorter")
+    assert capfd.readouterr().err == ""
+    assert not list(out.rglob("*.wav"))

@@ -182,7 +182,8 @@ def add_filter_options(
     parser: argparse.ArgumentParser,
     niter: int = 1,
     window: int | None = WINDOW_FRAMES,
-    window_help: str = "frames that are filtered at once (default: %(default)s)",
+    window_help: str = "frames that are filtered at once; no segment is shorter "
+    "(default: %(default)s)",
 ) -> None:
     """Add the options of :func:`load` for the filter.
 

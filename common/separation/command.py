@@ -156,6 +156,7 @@ def command(  # noqa: PLR0913 (each is one choice of a package)
     shared["input"] = [*shared["input"], *named]
     if not shared["input"]:
         parser.error("no sound file is named; expected at least one INPUT")
+    _refuse_empty(parser, shared)
     if shared["preview"] and (shared["start"] or shared["duration"]):
         parser.error("--preview chooses its part itself; leave out --start, --duration")
     plain = replace(FOLDERS, rate=shared["rate"])
@@ -176,6 +177,13 @@ def command(  # noqa: PLR0913 (each is one choice of a package)
             ) from error
 
     return exit_code("separate", separate)
+
+
+def _refuse_empty(parser: argparse.ArgumentParser, shared: Mapping[str, Any]) -> None:
+    """Refuse an empty path, which would mean the current folder."""
+    for name in ("input", "model", "output"):
+        if "" in ([shared[name]] if isinstance(shared[name], str) else shared[name]):
+            parser.error(f"{name} is empty; is the variable set that should name it?")
 
 
 def parse_files(

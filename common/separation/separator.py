@@ -122,8 +122,9 @@ class Separator:
             )
         if (self.segment_samples or 0) < self.grid_samples:
             raise SeparationError(
-                f"segment is {self.segment_seconds:g} s; expected at least one frame "
-                f"({self.grid_samples / self.sample_rate:g} s)"
+                f"segment is {self.segment_seconds:g} s; expected at least "
+                f"{self.grid_samples / self.sample_rate:g} s, because segments begin "
+                "at multiples of that"
             )
         least = 2 * self.context_samples + self.grid_samples
         if self.context_samples and (self.segment_samples or 0) < least:

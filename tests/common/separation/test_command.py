@@ -321,6 +321,22 @@ def test_a_pillar_has_words_and_a_form_of_its_own(tmp_path, song, capsys):
     assert "no sound file is named" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("input", [""]),
+        ("model", ["a.wav", "--model", ""]),
+        ("output", ["a.wav", "--output", ""]),
+    ],
+)
+def test_an_empty_path_is_refused(tmp_path, monkeypatch, capsys, name, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        run(*words)
+    assert f"{name} is empty; is the variable set" in capsys.readouterr().err
+    assert names(tmp_path) == []
+
+
 @pytest.mark.slow
 def test_a_process_shows_no_traceback(tmp_path):
     program = """

@@ -345,7 +345,7 @@ def test_blocks_begin_on_whole_frames(samples):
     )
     whole = Separator(network, **options)(mixture)["all"]
     np.testing.assert_allclose(separator(mixture)["all"], whole, atol=1e-6)
-    with pytest.raises(SeparationError, match="expected at least one frame"):
+    with pytest.raises(SeparationError, match="because segments begin at multiples"):
         Separator(network, segment_seconds=0.001, grid_samples=frame, **options)
 
 

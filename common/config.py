@@ -210,7 +210,7 @@ def load(cls: type[Config], path: str | Path) -> Config:
     groups = {where.removesuffix(".") for where, _ in _groups(cls)}
     unknown = sorted(values.keys() - {*known, *groups})
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.7)
         raise ConfigError(
             f"{path} has the unknown key {unknown[0]!r}"
             f"{f' (did you mean {near[0]!r}?)' if near else ''}; expected a "

@@ -189,6 +189,7 @@ def _build_now(
             "parameters": values,
             "digest": digest,
             "entries": [*entries, MARKER],
+            "files": _count(work) + 1,
         }
         (work / MARKER).write_text(json.dumps(marker, indent=1), encoding="utf-8")
 
@@ -214,5 +215,14 @@ def _marker(folder: Path) -> dict[str, Any]:
 
 def _is_ours(folder: Path) -> bool:
     """Return whether a folder holds a miniature and no files added since."""
-    entries = _marker(folder).get("entries", [])
-    return bool(entries) and {path.name for path in folder.iterdir()} <= set(entries)
+    marker = _marker(folder)
+    if not (entries := marker.get("entries")):
+        return False
+    # Earlier releases did not count files.
+    known = _count(folder) <= marker.get("files", math.inf)
+    return known and {path.name for path in folder.iterdir()} <= set(entries)
+
+
+def _count(folder: Path) -> int:
+    """Count the files of a folder at any depth."""
+    return sum(path.is_file() for path in folder.rglob("*"))

@@ -138,10 +138,13 @@ def test_other_files_are_not_replaced(tmp_path):
     with pytest.raises(FileExistsError, match="is not empty; choose another"):
         miniature.write_fuss(tmp_path, **SMALL)
     folder = miniature.write_fuss(tmp_path / "mini", **SMALL)
+    for mine in (folder / "mine.txt", next(folder.glob("*/")) / "mine.txt"):
+        mine.write_text("keep")
+        with pytest.raises(FileExistsError, match="is not empty; choose another"):
+            miniature.write_fuss(folder, **SMALL, seed=5)
+        assert mine.read_text() == "keep"
+        mine.rename(tmp_path / "mine.txt")
     (folder / "mine.txt").write_text("keep")
-    with pytest.raises(FileExistsError, match="is not empty; choose another"):
-        miniature.write_fuss(folder, **SMALL, seed=5)
-    assert (folder / "mine.txt").read_text() == "keep"
     with pytest.raises(FileExistsError, match=r"mine\.txt is a file"):
         miniature.write_fuss(folder / "mine.txt", **SMALL)
 

@@ -98,7 +98,8 @@ def change_speed(waves: tf.Tensor, speed: tf.Tensor, samples: int) -> tf.Tensor:
     padded = tf.concat([waves, tail], -1)[..., :length]
     rows = tf.reshape(padded, tf.concat([leading, [blocks + 1, step]], 0))
     seen = tf.concat([rows[..., :-1, :], rows[..., 1:, :TAPS]], -1)
-    played = tf.matmul(seen, _interpolation(step))
+    # As one matrix: oneDNN crashes on batches [sources, 1] of matrices, as mono has.
+    played = tf.matmul(tf.reshape(seen, [-1, step + TAPS]), _interpolation(step))
     flat = tf.reshape(played, tf.concat([leading, [blocks * PHASES]], 0))
     fixed: tf.Tensor = tf.ensure_shape(
         flat[..., :samples], [*waves.shape[:-1], samples]

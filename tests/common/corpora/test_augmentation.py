@@ -77,6 +77,17 @@ def test_a_faster_tone_is_higher(speed):
     np.testing.assert_allclose(played, np.sin(2 * np.pi * 1000 * times), atol=2e-3)
 
 
+def test_the_speed_of_mono_sources_changes_by_one_matrix_product():
+    # On a CPU, oneDNN ends the process for batches of matrices [sources, 1, ...].
+    waves = tf.TensorSpec([3, 1, 700], tf.float32)
+    changed = tf.function(change_speed).get_concrete_function(
+        waves, tf.TensorSpec([], tf.float64), 512
+    )
+    kinds = [each.type for each in changed.graph.get_operations()]
+    assert "MatMul" in kinds
+    assert not any(kind.startswith("BatchMatMul") for kind in kinds)
+
+
 def test_channels_are_exchanged():
     plain = stereo(50)(position(1))["sources"].numpy()
     swapped = augmented(Augment(swap=True), 0, stereo(50), 50)(position(1))["sources"]

@@ -43,7 +43,7 @@ from common.files import write_json, write_text
 from common.separation.separator import Separator
 from common.signal.masking import binary_mask, ratio_mask
 from common.signal.metrics import sdr, si_sdr
-from common.signal.permutation import best_permutation, permute
+from common.signal.permutation import best_permutation
 from common.signal.stft import Stft, istft, stft
 from common.synthetic import miniature
 from common.weights.locate import locate_model
@@ -72,6 +72,26 @@ class Task(NamedTuple):
     evaluate: Callable[[Sequence[Track], SavedRows, int], Evaluation]
 
 
+def in_best_order(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+    """Put estimates into the order of highest SI-SDR, the same for all channels.
+
+    Args:
+        references: Float32 [sources, channels, samples].
+        estimates: Float32 [estimates, channels, samples], at least as many.
+
+    Returns:
+        Float32 [sources, channels, samples]; of more estimates, the best ones.
+
+    >>> waves = np.eye(2, 8, dtype=np.float32)[:, np.newaxis]
+    >>> np.array_equal(in_best_order(waves, waves[::-1]), waves)
+    True
+    """
+    targets, outputs = tf.constant(references), tf.constant(estimates)
+    pairs = si_sdr(targets[:, tf.newaxis], outputs[tf.newaxis])
+    order = best_permutation(-tf.reduce_mean(pairs, axis=-1))[1]
+    return estimates[order.numpy()]
+
+
 def scores(
     mixture: np.ndarray,
     references: np.ndarray,
@@ -79,12 +99,12 @@ def scores(
     bss: bool,
     stoi_rate: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Measure estimates in their best order against the sources.
+    """Measure estimates in the order of the sources.
 
     Args:
         mixture: Float32 [samples], the baseline of improvements.
         references: Float32 [sources, samples].
-        estimates: Float32 [estimates, samples], at least as many.
+        estimates: Float32 [sources, samples], see :func:`in_best_order`.
         bss: Whether to add the measures of BSS Eval.
         stoi_rate: Sample rate in Hz to add :data:`STOI_MEASURES`; 0: without them.
 
@@ -92,20 +112,19 @@ def scores(
         Each of the measures, [sources], all but STOI in dB; NaN of silent sources.
 
     >>> waves = np.eye(2, 8, dtype=np.float32)
-    >>> scores(waves.sum(0), waves, waves[::-1], False)["si_sdr"].round().tolist()
+    >>> scores(waves.sum(0), waves, waves, False)["si_sdr"].round().tolist()
     [80.0, 80.0]
     """
     targets, unseparated = tf.constant(references), tf.constant(mixture)
-    pairs = si_sdr(targets[:, tf.newaxis], tf.constant(estimates)[tf.newaxis])
-    ordered = permute(tf.constant(estimates), best_permutation(-pairs)[1])
-    after = {"si_sdr": si_sdr(targets, ordered), "sdr": sdr(targets, ordered)}
+    separated = tf.constant(estimates)
+    after = {"si_sdr": si_sdr(targets, separated), "sdr": sdr(targets, separated)}
     before = {"si_sdr": si_sdr(targets, unseparated), "sdr": sdr(targets, unseparated)}
     gains = {f"{name}_improvement": after[name] - before[name] for name in after}
     measured = {name: np.asarray(value) for name, value in (after | gains).items()}
     if bss:
-        measured |= bss_ratios(mixture, references, ordered.numpy())
+        measured |= bss_ratios(mixture, references, estimates)
     if stoi_rate:
-        compared = ordered.numpy(), np.broadcast_to(mixture, references.shape)
+        compared = estimates, np.broadcast_to(mixture, references.shape)
         for name, sounds in zip(STOI_MEASURES, compared, strict=True):
             measured[name] = intelligibility.stoi(references, sounds, stoi_rate)
     sounding = references.any(axis=-1)
@@ -193,7 +212,7 @@ def evaluate(
     bss: bool = False,
     stoi: bool = False,
 ) -> Evaluation:
-    """Score a separator on tracks, each channel separately.
+    """Score a separator on tracks: the mean over the channels of each source.
 
     Args:
         separator: The model.
@@ -337,7 +356,7 @@ def _evaluate(
 
     def measure(track: Track) -> list[Row]:
         mixture, references = read(track, sample_rate)
-        estimates = estimate(mixture, references)
+        estimates = in_best_order(references, estimate(mixture, references))
         rate = sample_rate if stoi else 0
         channels = [
             scores(mixture[c], references[:, c], estimates[:, c], bss, rate)

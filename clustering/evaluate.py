@@ -87,7 +87,7 @@ def in_best_order(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:
     True
     """
     targets, outputs = tf.constant(references), tf.constant(estimates)
-    pairs = si_sdr(targets[:, tf.newaxis], outputs[tf.newaxis])
+    pairs = si_sdr(targets[:, tf.newaxis], outputs[tf.newaxis], zero_mean=True)
     order = best_permutation(-tf.reduce_mean(pairs, axis=-1))[1]
     return estimates[order.numpy()]
 
@@ -100,6 +100,9 @@ def scores(
     stoi_rate: int = 0,
 ) -> dict[str, np.ndarray]:
     """Measure estimates in the order of the sources.
+
+    The means of all signals are subtracted before SI-SDR and SDR, as by nussl, so
+    that an offset does not count as sound.
 
     Args:
         mixture: Float32 [samples], the baseline of improvements.
@@ -115,8 +118,7 @@ def scores(
     >>> scores(waves.sum(0), waves, waves, False)["si_sdr"].round().tolist()
     [80.0, 80.0]
     """
-    targets, unseparated = tf.constant(references), tf.constant(mixture)
-    separated = tf.constant(estimates)
+    targets, separated, unseparated = map(_centred, (references, estimates, mixture))
     after = {"si_sdr": si_sdr(targets, separated), "sdr": sdr(targets, separated)}
     before = {"si_sdr": si_sdr(targets, unseparated), "sdr": sdr(targets, unseparated)}
     gains = {f"{name}_improvement": after[name] - before[name] for name in after}
@@ -375,6 +377,11 @@ def _evaluate(
         saved.update({row["name"]: row for row in measured})
     finished = [saved[name] for track in tracks for name in _names(track)]
     return Evaluation(finished, summary(finished))
+
+
+def _centred(waves: np.ndarray) -> tf.Tensor:
+    """Subtract the mean of every signal [..., samples]."""
+    return tf.constant(waves - waves.mean(axis=-1, keepdims=True))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -58,6 +58,18 @@ def test_all_channels_of_a_track_have_one_order():
         np.testing.assert_allclose(measured, values, atol=2e-3)
 
 
+def test_an_offset_does_not_count_as_sound():
+    n = np.arange(400)
+    references = np.array([np.sin(0.3 * n) + 0.5, 0.6 * np.sin(0.71 * n) - 0.2])
+    estimates = [[0.9, 0.2], [0.1, 0.8]] @ references + [[0.4], [-0.3]]
+    waves = references.astype(np.float32)
+    measured = evaluate.scores(waves.sum(0), waves, np.float32(estimates), bss=False)
+    # BSSEvalScale of nussl 1.1.9: SI-SDR, SNR, SI-SDRi and SNRi.
+    first, second = [17.495, 16.122, 13.064, 11.692], [13.632, 11.692, 18.061, 16.122]
+    actual = np.stack([measured[name] for name in evaluate.MEASURES], axis=1)
+    np.testing.assert_allclose(actual, [first, second], atol=2e-3)
+
+
 def test_improvement_is_against_the_mixture_with_its_noise(waves):
     noise = np.random.default_rng(1).standard_normal(4000).astype(np.float32)
     clean = evaluate.scores(waves.sum(0), waves, waves, bss=False)

@@ -167,7 +167,8 @@ FUSS = MixitConfig(
 # The model of the YFCC100m rows: the same network and schedule on clips without labels.
 YFCC100M = FUSS
 
-# The baseline of FUSS, arXiv 2011.00803: STFT basis, four outputs, labels.
+# FUSS with labels by Google's models/train: STFT basis, four outputs. The program
+# of the published baseline, arXiv 2011.00803, is older; README.md has the keys for it.
 FUSS_SUPERVISED = replace(
     FUSS,
     model=Network(

@@ -246,6 +246,23 @@ class FolderOrFile(argparse.Action):
         namespace.stem = escaped if is_file else None
 
 
+class Refused(argparse.Action):
+    """Refuses a flag of Google's program; ``const`` is the cure.
+
+    Without it ``-oc 2`` would be read as ``-o c`` and an input ``2``.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """End with an error."""
+        parser.error(f"argument {option_string}: is not supported; {self.const}")
+
+
 class StemsOrTraining(argparse.Action):
     """Reads the rate of the stems by name, or that of the training as a number."""
 
@@ -323,6 +340,12 @@ def _add_google_words(parser: argparse.ArgumentParser) -> None:
         "if there is one, else latest); or the path of a TF1 checkpoint, instead of "
         "--model",
     )
+    refused = {
+        ("-ic", "--input_channels"): "leave it out, every channel is separated",
+        ("-oc", "--output_channels"): "choose outputs by --targets source0,source1",
+    }
+    for flags, cure in refused.items():
+        add(*flags, action=Refused, const=cure, help=argparse.SUPPRESS)
     add(
         *("-ns", "--num_sources"),
         type=int,

@@ -215,3 +215,12 @@ def test_google_words_that_do_not_fit_are_refused(stereo, loaded, capsys):
     assert run_in_google_words(stereo, "-i", str(other)) == 1
     assert "out_source0.wav would be written twice" in capsys.readouterr().err
     assert not (stereo.parent / "new").exists()
+
+
+@pytest.mark.parametrize("flag", ["-ic", "--input_channels", "-oc"])
+def test_google_words_without_a_counterpart_are_refused(stereo, loaded, capsys, flag):
+    with pytest.raises(SystemExit):
+        run_in_google_words(stereo, flag, "1")
+    assert f"argument {flag}: is not supported; " in capsys.readouterr().err
+    assert not loaded
+    assert not (stereo.parent / "new").exists()

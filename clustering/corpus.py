@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import get_args
 
 from clustering import extension
 from clustering.config import ClusteringConfig
 from common.corpora import catalogue, grouping, mix_folders, reading, scaper_output
-from common.corpora.track import CorpusError, Options, Track
+from common.corpora.track import CorpusError, Options, Sound, Track
 from common.files import user_path
 from common.synthetic import miniature
 
@@ -128,15 +130,35 @@ def _list_below(config: ClusteringConfig, root: Path, split: str) -> list[Track]
 def _list_by_function(config: ClusteringConfig, root: Path, split: str) -> list[Track]:
     """List the tracks by a user's function and validate them."""
     function = extension.function("dataset", config.dataset)
-    listed = list(function(config, root, split))
+    with extension.located("dataset", config.dataset):
+        result = function(config, root, split)
+        listed = list(result) if isinstance(result, Iterable) else [result]
     if not all(isinstance(track, Track) for track in listed):
         raise CorpusError(
             f"dataset={config.dataset} returned something else; expected a list of "
             "tracks of common.corpora.track"
         )
+    _check_names_and_sounds(config, listed)
     if not listed:
         raise CorpusError(f"dataset={config.dataset}: no track of {split} in {root}")
     return listed
+
+
+def _check_names_and_sounds(config: ClusteringConfig, tracks: list[Track]) -> None:
+    counts = Counter(track.name for track in tracks)
+    for name in (name for name, count in counts.items() if count > 1):
+        raise CorpusError(
+            f"dataset={config.dataset} returned {counts[name]} tracks named {name!r}; "
+            "expected another name for each track of a split"
+        )
+    for track in tracks:
+        for sound in track.sounds:
+            if not isinstance(sound, get_args(Sound)):
+                raise CorpusError(
+                    f"dataset={config.dataset}: {track.name} has the sound {sound!r}; "
+                    "expected a pathlib.Path, an array, or a Channel or Sum of "
+                    "common.corpora.track"
+                )
 
 
 def noisy(config: ClusteringConfig) -> bool:

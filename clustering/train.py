@@ -124,7 +124,9 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
     objective.check_weights(config)
     train, valid = data.load(config)
     replicas = strategy.num_replicas_in_sync
-    model = ClusteringTraining(network(config, len(train.names)), config, replicas)
+    net = network(config, len(train.names))
+    objective.check_own(config, net, len(train.names))
+    model = ClusteringTraining(net, config, replicas)
     steps = data.epoch_steps(config, train, replicas)
     rate = learning_rate(replace(config.train, steps_per_epoch=steps), config.lr)
     model.compile(optimizer(config.optimizer, rate, config.weight_decay))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import tensorflow as tf
+import tf_keras as keras
 
 from clustering import extension
 from clustering.config import ON_SPECTRA, ClusteringConfig
@@ -20,6 +21,9 @@ from clustering.models.network import named_outputs
 from clustering.models.spectral import magnitude
 from common.config import ConfigError
 from common.signal.stft import istft, stft
+
+TRIAL_BATCH = 3
+"""Examples of a trial of the user's code; sources are seldom as many."""
 
 
 class Batch(NamedTuple):
@@ -116,6 +120,37 @@ def losses(
     return {"loss": total, **values}
 
 
+def check_own(config: ClusteringConfig, net: keras.Model, sources: int) -> None:
+    """Try a network and losses of the user, without computing anything.
+
+    A wrong shape would be broadcast and trained without an error.
+
+    Args:
+        config: Configuration with the network and the losses.
+        net: The network.
+        sources: Number of sources of the corpus.
+
+    Raises:
+        ConfigError: The code fails, or a result has another shape than expected.
+    """
+    paths = config.kind, config.loss.clustering_kind, config.loss.inference_kind
+    if not any(map(extension.is_path, paths)):
+        return
+
+    def trial(mixture: tf.Tensor, parts: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch = prepare(config, {"mixture": mixture, "sources": parts})
+        with extension.located("kind", config.kind):
+            outputs = net(batch.input)
+        if extension.is_path(config.kind):
+            _check_outputs(config, batch, outputs)
+        return losses(config, batch, outputs)
+
+    samples = config.segment_samples
+    shapes = [TRIAL_BATCH, samples], [TRIAL_BATCH, sources, samples]
+    specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    tf.function(trial, autograph=False).get_concrete_function(*specs)
+
+
 def check_weights(config: ClusteringConfig) -> dict[str, float]:
     """Return the weight of each of :func:`terms`.
 
@@ -145,8 +180,7 @@ def _clustering(
     )
     name = loss.clustering_kind
     if extension.is_path(name):
-        custom = extension.function("loss.clustering_kind", name)
-        return custom(embedding, assignment, weights)
+        return _custom("loss.clustering_kind", name, embedding, assignment, weights)
     if name == "whitened":
         return whitened_kmeans(embedding, assignment, weights)
     return deep_clustering(embedding, assignment, weights, cast(Normalization, name))
@@ -164,5 +198,33 @@ def _inference(config: ClusteringConfig, batch: Batch, outputs: tf.Tensor) -> tf
     elif batch.spectrum is not None:
         estimates = outputs * batch.input[:, tf.newaxis]
     if extension.is_path(name):
-        return extension.function("loss.inference_kind", name)(estimates, target)
+        return _custom("loss.inference_kind", name, estimates, target)
     return pit(estimates, target, cast(InferenceLoss, name))
+
+
+def _custom(key: str, path: str, *arguments: tf.Tensor) -> tf.Tensor:
+    """Compute a loss of the user [batch]."""
+    function = extension.function(key, path)
+    with extension.located(key, path):
+        values = function(*arguments)
+    extension.expect_shape(key, path, "loss", values, {"batch": arguments[0].shape[0]})
+    return values
+
+
+def _check_outputs(config: ClusteringConfig, batch: Batch, outputs: Any) -> None:
+    """Check the outputs of a network of the user."""
+    if config.role == "chimera" and not hasattr(outputs, "mask"):
+        raise ConfigError(
+            f"kind={config.kind!r} returns {type(outputs).__name__}; expected "
+            "clustering.models.spectral.Outputs(embedding, mask)"
+        )
+    embedding, estimates = named_outputs(config.role, outputs)
+    expected = batch.targets.shape.as_list()
+    if config.role in ("dpcl", "chimera"):
+        points = batch.input.shape[1:].num_elements()
+        axes = {"batch": expected[0], "points": points, "dimensions": None}
+        extension.expect_shape("kind", config.kind, "embedding", embedding, axes)
+    if config.role != "dpcl":
+        inner = ("frames", "bins") if config.role in ON_SPECTRA else ("samples",)
+        axes = dict(zip(("batch", "sources", *inner), expected, strict=True))
+        extension.expect_shape("kind", config.kind, "estimate", estimates, axes)

@@ -101,7 +101,9 @@ def _check_shape(config: ClusteringConfig, sources: int | None) -> None:
 
 def _own(config: ClusteringConfig) -> keras.Model:
     """Make the custom network of the import path in ``kind``."""
-    model = extension.network(config.kind, get_args(NetworkName))(config)
+    make = extension.network(config.kind, get_args(NetworkName))
+    with extension.located("kind", config.kind):
+        model = make(config)
     if not model.built:
         raise ConfigError(
             f"kind={config.kind!r}: its variables do not exist yet; create them in "

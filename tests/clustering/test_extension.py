@@ -99,11 +99,104 @@ def test_an_object_that_is_not_a_network_is_reported_in_one_sentence(
         network(replace(config, kind=path))
 
 
-def test_errors_within_a_users_module_are_the_users(tmp_path, monkeypatch):
-    (tmp_path / "my_broken.py").write_text("import no_such_dependency")
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        (
+            "import no_such_dependency",
+            "ModuleNotFoundError in my_broken.py, line 1: .*",
+        ),
+        ("pass\nraise ValueError('mine')", "ValueError in my_broken.py, line 2: mine"),
+        ("def f(:", r"SyntaxError: invalid syntax \(my_broken.py, line 1\)"),
+    ],
+)
+def test_errors_within_a_users_module_name_its_line(
+    tmp_path, monkeypatch, source, sentence
+):
+    (tmp_path / "my_broken.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
-        extension.function("dataset", "my_broken:tracks")
+    shown = "; SEPARATION_TRACEBACK=1 shows all calls"
+    with pytest.raises(ConfigError, match=f"dataset='my_broken:f': {sentence}{shown}"):
+        extension.function("dataset", "my_broken:f")
+
+
+WRONG = """
+import tensorflow as tf
+from my_network import Plain
+
+class Transposed(Plain):
+    def call(self, magnitude, training=False):
+        return tf.transpose(super().call(magnitude), [0, 2, 1, 3])
+
+class NoSources(Plain):
+    def call(self, magnitude, training=False):
+        return super().call(magnitude)[:, 0]
+
+class Points(Plain):
+    role = "dpcl"
+
+class Control(Plain):
+    def call(self, magnitude, training=False):
+        return super().call(magnitude) if tf.reduce_sum(magnitude) > 1 else None
+
+class Bare(Plain):
+    def __init__(self):
+        pass
+
+def of_each_source(estimates, targets):
+    return tf.reduce_mean(tf.square(estimates - targets), [-2, -1])
+
+def one(estimates):
+    return estimates
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "sentence"),
+    [
+        (
+            "kind",
+            "Transposed",
+            r"its estimate has the shape .*; expected .* sources 2, ",
+        ),
+        ("kind", "NoSources", r"its estimate has the shape \(3, \d+, 33\) in a trial"),
+        ("kind", "Points", r"its embedding has the shape .*; expected .* points \d+, "),
+        ("kind", "Control", "OperatorNotAllowedInGraphError in my_wrong.py, line 18: "),
+        ("kind", "Bare", r"TypeError: Bare.__init__\(\) takes 1 positional argument"),
+        ("loss", "of_each_source", r"its loss has the shape \(3, 2\) in a trial"),
+        ("loss", "one", r"TypeError: one\(\) takes 1 positional argument but 2 were"),
+    ],
+)
+def test_wrong_code_of_a_user_is_reported_before_the_training(
+    of_user, own, key, name, sentence, monkeypatch
+):
+    (own.parent / "my_wrong.py").write_text(WRONG)
+    monkeypatch.delitem(sys.modules, "my_wrong", raising=False)
+    path = f"my_wrong:{name}"
+    value = path if key == "kind" else replace(of_user.loss, inference_kind=path)
+    with pytest.raises(ConfigError, match=f"kind='{path}': {sentence}"):
+        build(replace(of_user, **{key: value}), tf.distribute.get_strategy())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"name": "same"}, "returned 2 tracks named 'same'; expected another name"),
+        (
+            {"sources": {"low": "a.wav"}},
+            "has the sound 'a.wav'; expected a pathlib.Path",
+        ),
+    ],
+)
+def test_wrong_tracks_of_a_user_are_reported(of_user, change, sentence, monkeypatch):
+    pairs = extension.function("dataset", "my_corpus:pairs")
+
+    def wrong(*arguments):
+        return [replace(track, **change) for track in pairs(*arguments)]
+
+    monkeypatch.setattr(sys.modules["my_corpus"], "pairs", wrong)
+    with pytest.raises(CorpusError, match=f"my_corpus:pairs.* {sentence}"):
+        data.load(of_user)
 
 
 def test_an_object_that_is_not_a_function_is_reported_in_one_sentence():

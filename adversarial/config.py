@@ -140,7 +140,10 @@ class Corpora:
             where they keep every sample, else float32.
     """
 
-    RENAMED = MappingProxyType({"root": "data_root", "foreign_pickle": None})
+    # ``dataset`` is the name of the other packages.
+    RENAMED = MappingProxyType(
+        {"root": "data_root", "dataset": "paired", "foreign_pickle": None}
+    )
 
     paired: Paired = "musdb"
     data_root: str | None = None

@@ -56,6 +56,8 @@ FORMAT_KEY = "format"
 
 MOST_VALUES = 100_000
 """Values in a file that somebody wrote."""
+MOST_LISTED = 20
+"""Names that fit into a sentence."""
 
 
 class ConfigError(ValueError):
@@ -474,7 +476,11 @@ def unknown_key(key: str, names: Sequence[str]) -> str:
     "unknown configuration key 'lrr'; did you mean 'lr'?"
     """
     near = difflib.get_close_matches(key.lstrip("-"), names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    hint = f"known: {', '.join(names)}"
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    elif len(names) > MOST_LISTED:
+        hint = f"--help lists the {len(names)} known ones"
     return f"unknown configuration key {key!r}; {hint}"
 
 

@@ -7,8 +7,11 @@ warns of wrong types, so every value passes through :mod:`common.config` first.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import logging
+import re
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +34,8 @@ from common.config import (
 from common.errors import exit_code
 from common.training import run_folder
 from common.training.cluster import is_chief
+
+COLOUR = re.compile(r"\x1b\[\d+m")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +200,7 @@ def _run(command: Command[Any], arguments: Sequence[str]) -> int:
     preset = request.preset or command.default
     experiment = _sacred(command, preset)
     if request.show:
-        experiment.run("print_config", config_updates=_updates(config))
+        _show(experiment, config)
         return 0
     lacking = command.without_corpus(config)
     if lacking and not preset.startswith("tiny"):
@@ -206,6 +211,15 @@ def _run(command: Command[Any], arguments: Sequence[str]) -> int:
     asked = getattr(config, "output", None) or command.folder(config)
     output = run_folder.name(asked, pillar, preset)
     return _recorded(command, experiment, override(config, {"output": output}))
+
+
+def _show(experiment: Any, config: Any) -> None:
+    """Print the configuration, with Sacred's colours only on a terminal."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        experiment.run("print_config", config_updates=_updates(config))
+    shown = text.getvalue()
+    sys.stdout.write(shown if sys.stdout.isatty() else COLOUR.sub("", shown))
 
 
 def _recorded(command: Command[Config], experiment: Any, config: Config) -> int:

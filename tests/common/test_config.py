@@ -115,3 +115,9 @@ def test_a_choice_may_be_called_none():
     assert c.from_dict(Choice, {"kind": "none"}).kind == "none"
     with pytest.raises(c.ConfigError, match="expected one of 'none', 'l1'"):
         c.override(Choice(), {"kind": "l2"})
+
+
+def test_many_known_keys_are_counted_and_few_listed():
+    assert c.unknown_key("-F", ["lr", "epochs"]).endswith("; known: lr, epochs")
+    many = [f"key_{number}" for number in range(21)]
+    assert c.unknown_key("-F", many).endswith("; --help lists the 21 known ones")

@@ -192,6 +192,13 @@ def test_usage_and_configuration_are_shown(capsys):
     text = capsys.readouterr().out
     for line in ("lr = 0.5", "seed = 3", "layers = 3"):
         assert line in text
+    assert "\x1b" not in text  # colours are for terminals
+
+
+def test_colours_of_the_configuration_reach_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert e.run(command(None), ["print_config", "seed=3"]) == 0
+    assert "\x1b[" in capsys.readouterr().out
 
 
 def test_the_seed_of_sacred_is_that_of_the_training(tmp_path, capsys):

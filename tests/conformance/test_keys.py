@@ -200,6 +200,15 @@ def test_experiment_files_and_sweeps_take_either_name(tmp_path):
     assert [config.clip_norm for _, config in new] == [1.0, 2.0]
 
 
+def test_the_corpus_has_one_name_in_all_packages():
+    for name in VOCABULARIES:
+        words = "tiny dataset=song_folders data_root=/x"
+        config = configure(name, words)
+        corpora = config.corpora if name == "adversarial" else config
+        assert corpora.data_root == "/x"
+        assert "song_folders" in flatten(to_dict(config)).values()
+
+
 def test_scripts_take_either_name():
     for name in ("root", "data_root"):
         words = experiment.parse(VOCABULARIES["unmix"], ["umx", f"{name}=/x"])

@@ -232,11 +232,13 @@ def _recorded(command: Command[Config], experiment: Any, config: Config) -> int:
 
     own = to_dict(config)
     folder = Path(own["output"])
-    if is_chief():
-        run_folder.prepare(folder, config)
-        experiment.observers.append(FileStorageObserver(str(folder / "sacred")))
-    experiment.main(main)
-    return int(experiment.run(config_updates=_updates(config)).result)
+    with contextlib.ExitStack() as stack:
+        if is_chief():
+            stack.enter_context(run_folder.alone(folder))
+            run_folder.prepare(folder, config)
+            experiment.observers.append(FileStorageObserver(str(folder / "sacred")))
+        experiment.main(main)
+        return int(experiment.run(config_updates=_updates(config)).result)
 
 
 def _updates(config: Any) -> dict[str, Any]:

@@ -132,6 +132,9 @@ def check_own(config: ClusteringConfig, net: keras.Model, sources: int) -> None:
 
     Raises:
         ConfigError: The code fails, or a result has another shape than expected.
+
+    >>> from clustering.presets import NETWORKS
+    >>> check_own(NETWORKS["tasnet"], keras.Model(), 2)  # nothing is the user's
     """
     paths = config.kind, config.loss.clustering_kind, config.loss.inference_kind
     if not any(map(extension.is_path, paths)):

@@ -7,6 +7,7 @@ ends with the bits of an undisturbed run (on CPU, same machine, threads and lane
 
 from __future__ import annotations
 
+import contextlib
 import math
 import multiprocessing
 import os
@@ -14,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -89,11 +89,17 @@ def train(config: Run, build: Build[Run]) -> keras.Model:
     Raises:
         TrainingError: The loss is not finite, a record is damaged, or workers resume at
             different steps.
-        RunFolderError: The folder holds a run of another configuration, or its global
-            batch cannot be divided among the replicas.
+        RunFolderError: The folder holds a run of another configuration, another process
+            trains it, or its global batch cannot be divided among the replicas.
         CheckpointError: There are checkpoints and none can be restored.
     """
     folder, chief = run_folder.path_of(config), cluster.is_chief()
+    with run_folder.alone(folder) if chief else contextlib.nullcontext():
+        return _train(config, build, folder, chief)
+
+
+def _train(config: Run, build: Build[Run], folder: Path, chief: bool) -> keras.Model:
+    """Train a run that no other process trains."""
     job, batch, averages = _start(config, build)
     schedule = _schedule(config.train, job)
     # Every replica returns the metrics of all; the default would add them up.
@@ -149,7 +155,7 @@ def _restore(
     return step, state
 
 
-@contextmanager
+@contextlib.contextmanager
 def _explained(folder: Path, job: Job) -> Iterator[None]:
     """Raise errors that name the damaged record, or say that a worker has ended."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib.metadata
 import json
@@ -9,10 +10,11 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from common import __version__
+from common import __version__, files
 from common.config import (
     ConfigError,
     Dataclass,
@@ -60,7 +62,10 @@ epochs may not change with a cosine learning rate, which depends on it.
 """
 
 RECORD = "run.json"
+LOCK = ".training.lock"
 PACKAGES = ("tensorflow", "tf-keras", "numpy", "soundfile", "soxr", "tensorflow-io")
+
+_held: set[Path] = set()
 
 
 class RunFolderError(ValueError):
@@ -92,6 +97,44 @@ def path_of(config: RunConfig) -> Path:
     if config.output is None:
         raise RunFolderError("output is not set; name the run folder, as output=FOLDER")
     return Path(config.output)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let no other process train the same run; to be nested within one process.
+
+    The lock is a hidden file in the folder, which blocks no process after a kill.
+    Without it two processes would remove each other's checkpoints.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        RunFolderError: Another process trains it.
+    """
+    key = folder.absolute()
+    with contextlib.ExitStack() as stack:
+        if key not in _held:
+            stack.enter_context(_claimed(folder))
+            _held.add(key)
+            stack.callback(_held.remove, key)
+        yield
+
+
+def _claimed(folder: Path) -> contextlib.ExitStack:
+    """Claim a run folder; one that cannot be written is refused by :func:`prepare`."""
+    stack = contextlib.ExitStack()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(files.claimed(folder / LOCK))
+    except BlockingIOError as error:
+        raise RunFolderError(
+            f"output={folder} is being trained by another process; wait for its end, "
+            "or name another output"
+        ) from error
+    except OSError:
+        pass
+    return stack
 
 
 def prepare(folder: Path, config: Dataclass) -> None:

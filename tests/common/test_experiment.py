@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from common import experiment as e
+from common.files import claimed
+from common.training.run_folder import LOCK
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,13 @@ def test_the_seed_of_sacred_is_that_of_the_training(tmp_path, capsys):
     assert e.run(trained, [f"output={tmp_path}", "seed=7"]) == 0
     record = json.loads((tmp_path / "sacred" / "1" / "config.json").read_text())
     assert (record["seed"], record["train"]) == (7, {"seed": 7})
+
+
+def test_a_run_that_another_process_trains_is_not_touched(tmp_path, capsys):
+    with claimed(tmp_path / LOCK):
+        assert e.run(command(None), [f"output={tmp_path}"]) == 1
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    assert "is being trained by another process" in capsys.readouterr().err
 
 
 def test_a_run_folder_may_have_letters_of_patterns(tmp_path):

@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 from common.config import ConfigError, load
+from common.files import claimed
 from common.training.run_folder import (
+    LOCK,
     RunFolderError,
+    alone,
     divided,
     name,
     path_of,
@@ -43,6 +46,25 @@ def test_a_configuration_without_output_has_no_run_folder(tmp_path):
     assert path_of(Now(output=str(tmp_path))) == tmp_path
     with pytest.raises(RunFolderError, match="output is not set; name the run folder"):
         path_of(Now())
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path):
+    sentence = f"output={tmp_path} is being trained by another process; wait for its"
+    with (
+        claimed(tmp_path / LOCK),  # as another process does
+        pytest.raises(RunFolderError, match=re.escape(sentence)),
+        alone(tmp_path),
+    ):
+        pass
+    with alone(tmp_path), alone(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_a_kill_left_blocks_nobody(tmp_path):
+    (tmp_path / LOCK).touch()
+    with alone(tmp_path):
+        pass
 
 
 def test_keys_of_earlier_releases_are_accepted(tmp_path):

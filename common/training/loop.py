@@ -45,7 +45,8 @@ class Job:
         train: Returns the endless training data from a step on.
         valid: Returns the validation data and their number of steps.
         records: The records that it reads, training data first.
-        digest: Digest of the training data; if empty, that of the first records.
+        digest: Digest of the training data; if empty, that of the first records. With
+            neither, a run is not protected from other data.
         earlier_digest: Digest of the same data by an earlier release.
         steps_per_epoch: Steps of an epoch of the data, for a schedule without its own.
         divisible: Whether examples are independent of the batch size of each replica,
@@ -108,7 +109,7 @@ def _train(config: Run, build: Build[Run], folder: Path, chief: bool) -> keras.M
     step, state = _restore(store, job, averages, folder)
     _check_batch(folder, state, batch)
     if chief:
-        digest = job.digest or job.records[0].digest
+        digest = job.digest or next((index.digest for index in job.records), "")
         digests = digest, job.earlier_digest
         run_folder.record(folder, config, step, *digests, **batch._asdict())
     callbacks = {

@@ -31,7 +31,11 @@ from common.training.schedule import Schedule
 
 
 class RunConfig(Dataclass, Protocol):
-    """The configuration of a run: a frozen dataclass with at least these two keys."""
+    """The configuration of a run: a frozen dataclass with at least these two keys.
+
+    It also has a key ``batch_size``, itself or in a dataclass within it: the examples
+    of a batch on each replica.
+    """
 
     @property
     def output(self) -> str | None:
@@ -183,10 +187,10 @@ def divided(folder: Path, config: Run, replicas: int) -> tuple[Run, int]:
         batch size.
 
     Raises:
-        RunFolderError: The global batch cannot be divided equally.
+        RunFolderError: The global batch cannot be divided equally, or the configuration
+            has no ``batch_size``.
     """
-    keys = key_types(type(config))
-    key = next(key for key in keys if key.rpartition(".")[2] == "batch_size")
+    key = _batch_key(config)
     values = flatten(to_dict(config))
     size, accumulate = int(values[key]), config.train.accumulate
     batches = replicas * accumulate
@@ -200,6 +204,16 @@ def divided(folder: Path, config: Run, replicas: int) -> tuple[Run, int]:
     if total != size * batches:
         config = override(config, {key: total // batches})
     return config, total
+
+
+def _batch_key(config: Dataclass) -> str:
+    names = [k for k in key_types(type(config)) if k.rpartition(".")[2] == "batch_size"]
+    if not names:
+        raise RunFolderError(
+            f"{type(config).__name__} has no key batch_size; add one to the "
+            "configuration, the examples of a batch on each replica"
+        )
+    return names[0]
 
 
 def record(

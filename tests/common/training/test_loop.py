@@ -205,6 +205,16 @@ def test_the_damaged_records_are_named_else_the_first(monkeypatch, damaged):
     assert loop._damage(OSError(), [0, 1]) == texts[damaged or 0]
 
 
+def test_data_without_records_and_digest_are_trained(toys):
+    def build(config, strategy):
+        return replace(toys.build(config, strategy), records=[], digest="")
+
+    for epochs in (1, 2):
+        config = toys.config(epochs=epochs)
+        model = training.train(config, build)
+    assert int(model.optimizer.iterations.numpy()) == 8
+
+
 def test_data_without_a_length_need_steps_per_epoch(toys):
     def endless(each, strategy):
         return replace(

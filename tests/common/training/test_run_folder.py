@@ -150,6 +150,16 @@ def test_runs_of_earlier_releases_have_a_global_batch(tmp_path):
     assert (config.batch_size, total) == (6, 12)
 
 
+def test_a_configuration_without_batch_size_is_one_sentence(tmp_path):
+    @dataclass(frozen=True)
+    class Own:
+        train: Schedule = Schedule()
+        output: str | None = None
+
+    with pytest.raises(RunFolderError, match="Own has no key batch_size; add one"):
+        divided(tmp_path, Own(), 1)
+
+
 def test_a_global_batch_smaller_than_configured_is_divided(tmp_path):
     begun(tmp_path, {})
     starts = {"starts": [{"replicas": 1, "global_batch": 2}]}

@@ -36,6 +36,7 @@ from clustering.evaluate import IdealMask, oracle
 from common.audio.resample import resample
 from common.corpora import mir1k, waveforms, writing
 from common.corpora.track import Track
+from common.errors import exit_code
 from common.evaluation import score_key, table
 from common.files import replacing_folder, write_text
 from common.separation.separator import Separator
@@ -66,9 +67,13 @@ class Estimator(NamedTuple):
     estimate: Callable[[Clip], np.ndarray]
 
 
-def main() -> None:
-    """Train and measure what is missing, and write the table."""
-    options = _options()
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train and measure what is missing, and write the table; return the exit code."""
+    options = _options(argv)
+    return exit_code("run_table.sh", lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
     output = options.output.absolute()
     root = options.root or _miniature(output)
     corpus = prepare(root, output / "corpus")
@@ -82,10 +87,11 @@ def main() -> None:
     if options.report:
         text = publish(output, options.report)
     sys.stdout.write(f"{text}\ntable: {options.report or output / 'mir1k.md'}\n")
+    return 0
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("run_table.sh mir1k")
     add = parser.add_argument
     add("--root", type=Path, help="folder of MIR-1K")
     add("--output", type=Path, required=True)
@@ -104,7 +110,7 @@ def _options() -> argparse.Namespace:
         action="store_true",
         help="a few steps; without a root, on synthetic songs",
     )
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.root is None and not options.tiny:
         parser.error("name the folder of MIR-1K by --root, or try --tiny")
     return options
@@ -255,4 +261,4 @@ def scores(clip: Clip, estimates: np.ndarray) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -170,9 +170,10 @@ def write(
         CheckpointError: The network cannot be exported so, or the result differs.
     """
     if form in export.refused:
+        others = " or ".join(name for name in SUFFIXES if name not in export.refused)
         raise CheckpointError(
-            f"{form} cannot hold this network: {export.refused[form]}; choose another "
-            f"of {', '.join(name for name in SUFFIXES if name not in export.refused)}"
+            f"{form} cannot hold this network: {export.refused[form]}; use --format "
+            f"{others}"
         )
     writers = {"onnx": _onnx, "savedmodel": _savedmodel, "tflite": _tflite}
     with replacing_folder(folder, overwrite=overwrite) as draft:

@@ -102,7 +102,8 @@ def _refused(config: ClusteringConfig) -> dict[str, str]:
     """Return the formats that cannot hold the network, with the reason."""
     refused = {} if config.role == "conv_tasnet" else {"tflite": NO_LOOPS}
     if config.kind not in get_args(NetworkName):
-        refused["onnx"] = f"kind={config.kind} is a custom network"
+        reason = f"kind={config.kind} is a custom network"
+        refused = dict.fromkeys((*refused, "onnx"), reason)
     elif config.clusters and config.cluster.method != "kmeans":
         refused["onnx"] = f"cluster.method={config.cluster.method} needs TensorFlow"
     return refused

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import clustering
 from clustering import data, evaluate, extension, separate
+from clustering.export import export_network
 from clustering.losses import objective
 from clustering.models.network import network
 from clustering.train import build
@@ -64,6 +65,12 @@ def test_a_users_network_loss_and_corpus_train_separate_and_are_scored(of_user):
     for estimate in separator(mixture).values():
         assert estimate.shape == (2, 999)
         assert np.abs(estimate).max() > 0
+
+
+def test_formats_that_refuse_a_users_network_say_that_it_is_one(of_user):
+    refused = export_network(network(of_user), of_user).refused
+    reason = "kind=my_network:Plain is a custom network"
+    assert refused == {"onnx": reason, "tflite": reason}
 
 
 def test_losses_are_those_of_the_user(of_user):

@@ -63,6 +63,6 @@ def test_half_precision_and_the_stft_of_tflite_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="computes in bfloat16"):
         write(made, "onnx", tmp_path / "out")
     with pytest.raises(
-        CheckpointError, match="tflite cannot hold .*; use --format onnx or"
+        CheckpointError, match=r"tflite cannot hold .*; use --format onnx or"
     ):
         write(made, "tflite", tmp_path / "out")

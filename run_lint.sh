@@ -5,6 +5,10 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 # shellcheck source=setup.sh
 source ./setup.sh
+if (($#)); then
+  echo "run_lint.sh: $1 is unknown: it takes no arguments." >&2
+  exit 2
+fi
 
 set -x
 ruff format --check .

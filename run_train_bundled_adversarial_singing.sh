@@ -2,7 +2,10 @@
 # Trains the bundled model that separates singing by a U-Net, on MIR-1K.
 #
 #   MIR1K_DIR=/data/MIR-1K ./run_train_bundled_adversarial_singing.sh   an hour on one core
-#   RUN_DIR=DIR MIR1K_DIR=... ./run_train_bundled_adversarial_singing.sh  continues that run
+#   MIR1K_DIR=... ./run_train_bundled_adversarial_singing.sh train.seed=1
+#                                                     arguments go to the training
+#   RUN_DIR=runs/adversarial/singing/2030-01-31_12-00-00 MIR1K_DIR=... \
+#     ./run_train_bundled_adversarial_singing.sh      continues that run
 #
 # MIR1K_DIR is the corpus in the split of Huang et al., or as published. The row
 # adversarial_171_augmented of benchmarks/mir1k.py is trained on 171 clips and measured on
@@ -10,12 +13,14 @@
 # on the card there. See setup.sh for the other variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+needed_folders=(MIR1K_DIR)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
+PYTHONSAFEPATH=1 python -m adversarial.train print_config with museval "$@" >/dev/null
 
-run=${RUN_DIR:-$ROOT_DIR/adversarial/singing}
+run=${RUN_DIR:-$ROOT_DIR/adversarial/singing/$(date +%Y-%m-%d_%H-%M-%S)}
 row=adversarial_171_augmented
-python "$repo/benchmarks/mir1k.py" --root "${MIR1K_DIR:?name the folder of MIR-1K}" \
-  --output "$run" --rows "$row" --seeds 0
+python "$repo/benchmarks/mir1k.py" --root "$MIR1K_DIR" \
+  --output "$run" --rows "$row" --seeds 0 --train "$@"
 PYTHONSAFEPATH=1 python -m adversarial.convert "$run/$row-0" \
   "$repo/adversarial/bundled/singing" --bundle

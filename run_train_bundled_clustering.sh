@@ -13,6 +13,7 @@ repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 export PYTHONSAFEPATH=1
+python -m clustering.train print_config with tiny "$@" >/dev/null
 
 data=$ROOT_DIR/clustering/bundled/data
 run=${RUN_DIR:-$ROOT_DIR/clustering/bundled/$(date +%Y-%m-%d_%H-%M-%S)}

@@ -15,11 +15,13 @@
 # See setup.sh for the other variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+needed_folders=(SPEECH_DIR ENVIRONMENT_DIR)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 
-speech=${SPEECH_DIR:?name the folder of the utterances}
-environment=${ENVIRONMENT_DIR:?name the folder of the classes of noise}
+export PYTHONSAFEPATH=1
+python -m unmix.train print_config with umxse "$@" >/dev/null
+
 unheard=${UNHEARD:-helicopter}
 data=$ROOT_DIR/unmix/enhance/data
 run=${RUN_DIR:-$ROOT_DIR/unmix/enhance/$(date +%Y-%m-%d_%H-%M-%S)}
@@ -48,7 +50,7 @@ while IFS= read -r file; do
   esac
   convert "$file" "$data/sounds/$split/speech/$name.wav"
   [[ $split != test ]] || convert "$file" "$data/unheard/test/speech/$name.wav"
-done < <(find "$speech" -name '*.flac' | sort -V)
+done < <(find "$SPEECH_DIR" -name '*.flac' | sort -V)
 while IFS= read -r file; do
   class=$(basename "$(dirname "$file")") name=$(basename "$file" .ogg)
   case $class-$name in
@@ -58,9 +60,8 @@ while IFS= read -r file; do
     *) folder=sounds/train ;;
   esac
   convert "$file" "$data/$folder/noise/$class-$name.wav"
-done < <(find "$environment" -name '*.ogg' | sort)
+done < <(find "$ENVIRONMENT_DIR" -name '*.ogg' | sort)
 
-export PYTHONSAFEPATH=1
 mix "$data/sounds" "$data/mixtures" --train 1200 --valid 60 --test 200
 mix "$data/unheard" "$data/mixtures_unheard" --train 0 --valid 0 --test 100
 python -m unmix.train with umxse dataset=mix_folders data_root="$data/mixtures" output="$run" \

@@ -17,18 +17,18 @@
 # the other variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+needed_folders=(ALBUM_DIR MIDI_DIR MIR1K_DIR)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 
-album=${ALBUM_DIR:?name the folder of the album}
-midi=${MIDI_DIR:?name the folder of the MIDI files}
-singing=${MIR1K_DIR:?name the folder of MIR-1K}
+PYTHONSAFEPATH=1 python -m unmix.train print_config with umx "$@" >/dev/null
+
 data=$ROOT_DIR/unmix/music4/data
 run=${RUN_DIR:-$ROOT_DIR/unmix/music4/$(date +%Y-%m-%d_%H-%M-%S)}
 
 corpus() {
-  python "$repo/benchmarks/music4_corpus.py" --album "$album" --midi "$midi" \
-    --singing "$singing" "$@"
+  python "$repo/benchmarks/music4_corpus.py" --album "$ALBUM_DIR" --midi "$MIDI_DIR" \
+    --singing "$MIR1K_DIR" "$@"
 }
 
 train() {

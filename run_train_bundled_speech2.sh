@@ -13,11 +13,12 @@
 # setup.sh for the other variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+needed_folders=(SPEECH_DIR)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 export PYTHONSAFEPATH=1
+python -m clustering.train print_config with conv_tasnet "$@" >/dev/null
 
-speech=${SPEECH_DIR:?name the folder of the utterances}
 data=$ROOT_DIR/clustering/speech2/data
 run=${RUN_DIR:-$ROOT_DIR/clustering/speech2/$(date +%Y-%m-%d_%H-%M-%S)}
 
@@ -46,7 +47,7 @@ while IFS= read -r file; do
     filter="aresample=16000,asetrate=16000*$speed/100"
     convert "$file" 8000 "$filter" "$folder/$name-$speed.wav"
   done
-done < <(find "$speech" -name '*.flac' | sort -V)
+done < <(find "$SPEECH_DIR" -name '*.flac' | sort -V)
 
 python -m clustering.mix "$data/sounds" --output "$data/mixtures" --seconds 4 --snr -5 5 \
   --train 2400 --valid 120 --test 300

@@ -16,13 +16,14 @@
 # there. See setup.sh for the other variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+needed_folders=(SPEECH_DIR ENVIRONMENT_DIR DIGITS_DIR OTHER_DIRS)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 
-speech=${SPEECH_DIR:?name the folder of the utterances}
-environment=${ENVIRONMENT_DIR:?name the folder of the classes of sound}
-digits=${DIGITS_DIR:?name the folder of the digits}
-IFS=: read -ra others <<<"${OTHER_DIRS:?name folders of other recordings}"
+export PYTHONSAFEPATH=1
+python -m mixit.train print_config with fuss "$@" >/dev/null
+
+IFS=: read -ra others <<<"$OTHER_DIRS"
 unheard=${UNHEARD:-rooster} speaker=${UNHEARD_SPEAKER:-yweweler}
 data=$ROOT_DIR/mixit/universal/data
 run=${RUN_DIR:-$ROOT_DIR/mixit/universal/$(date +%Y-%m-%d_%H-%M-%S)}
@@ -34,20 +35,19 @@ number=0
 while IFS= read -r file; do
   ln -sfn "$(realpath "$file")" "${folders[number % 5]}/"
   number=$((number + 1))
-done < <(find "$speech" -name '*.flac' | sort -V)
-find "$(realpath "$digits")" -name '*.wav' -not -path "*/$speaker/*" \
+done < <(find "$SPEECH_DIR" -name '*.flac' | sort -V)
+find "$(realpath "$DIGITS_DIR")" -name '*.wav' -not -path "*/$speaker/*" \
   -exec ln -sfn -t "${folders[5]}" {} +
-mapfile -t classes < <(find "$environment" -mindepth 1 -maxdepth 1 -type d \
+mapfile -t classes < <(find "$ENVIRONMENT_DIR" -mindepth 1 -maxdepth 1 -type d \
   -not -name "$unheard" | sort)
 
-export PYTHONSAFEPATH=1
 mix() { # output arguments
   [[ -e "$1" ]] || python -m common.corpora.mixing "${folders[@]:0:5}" "${@:2}" \
     --output "$1" --seconds 4 --rate 16000 --by-time
 }
 mix "$data/mixtures" "${folders[5]}" "${classes[@]}" "${others[@]}" --max-sources 3 \
   --train 5000 --validation 160 --eval 300
-mix "$data/unheard" "$environment/$unheard" "$digits/$speaker" --max-sources 2 \
+mix "$data/unheard" "$ENVIRONMENT_DIR/$unheard" "$DIGITS_DIR/$speaker" --max-sources 2 \
   --train 1 --validation 1 --eval 100
 train() { # output arguments
   python -m mixit.train with fuss data_root="$data/mixtures" records="$data/records" \

@@ -10,7 +10,8 @@
 #   ./run_train_model_on_fuss.sh --check                      two steps, then stop
 #   ./run_train_model_on_fuss.sh --hosts FILE                on the machines of a list
 #
-# Arguments go to `python -m mixit.train`. See setup.sh for the variables it reads.
+# Arguments go to `python -m mixit.train`, whose --help lists them. See setup.sh for the
+# variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=setup.sh

@@ -15,7 +15,8 @@
 #   ./run_train_model_on_musdb18.sh --check                 two steps, then stop
 #   ./run_train_model_on_musdb18.sh --hosts FILE            on the machines of a list
 #
-# Other arguments go to `python -m unmix.train`. See setup.sh for the variables it reads.
+# Other arguments go to `python -m unmix.train`, whose --help lists them. See setup.sh for
+# the variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=setup.sh

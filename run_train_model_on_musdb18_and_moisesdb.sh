@@ -14,8 +14,9 @@
 #   ./run_train_model_on_musdb18_and_moisesdb.sh --check      two steps, then stop
 #   ./run_train_model_on_musdb18_and_moisesdb.sh --hosts FILE on the machines of a list
 #
-# Other arguments go to `python -m adversarial.train`. SONG names the song that is separated
-# at the end, by default the first of the test set. See setup.sh for the variables it reads.
+# Other arguments go to `python -m adversarial.train`, whose --help lists them. SONG names
+# the song that is separated at the end, by default the first of the test set. See setup.sh
+# for the variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=setup.sh

@@ -17,7 +17,31 @@
 #
 # Sourcing exports LANE and ROOT_DIR (and the folders of corpora that are set) and
 # activates .venv (current) or .venv-tfio (tfio). It changes no shell option, sets
-# nothing else and never ends the shell that sources it.
+# nothing else and never ends the shell that sources it, except for the scripts beside
+# this file: it prints the comment at their top for --help, and requires that each
+# variable in their list needed_folders is a folder.
+
+_separation_help() { # script, its arguments; ends the script where they ask for help
+  [[ " ${*:2} " == *' --help '* || " ${*:2} " == *' -h '* ]] || return 0
+  sed -n '1d;/^#/!q;s/^# \{0,1\}//p' "$1"
+  exit
+}
+
+_separation_begin() { # folder of this file, script that sources it, its arguments
+  local name folder folders
+  [[ -f "$1/${2##*/}" ]] || return 0
+  _separation_help "$1/${2##*/}" "${@:3}"
+  # shellcheck disable=SC2154 # The script that sources this file may set it.
+  for name in ${needed_folders[@]+"${needed_folders[@]}"}; do
+    folders=("${!name:-}")
+    [[ "$name" != *_DIRS ]] || IFS=: read -ra folders <<<"${!name:-}"
+    for folder in "${folders[@]:-}"; do
+      [[ ! -d "$folder" ]] || continue
+      echo "${2##*/}: $name=$folder is no folder: set it as '${2##*/} --help' says." >&2
+      exit 2
+    done
+  done
+}
 
 _separation_folder() { # lane
   if [[ "$1" == tfio ]]; then echo .venv-tfio; else echo .venv; fi
@@ -36,12 +60,14 @@ _separation_source() { # folder of this file
 }
 
 if (return 0 2>/dev/null); then
+  _separation_begin "$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)" \
+    "${BASH_SOURCE[1]:-}" "$@"
   if _separation_source "$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
   then
-    unset -f _separation_source _separation_folder
+    unset -f _separation_help _separation_begin _separation_source _separation_folder
     return 0
   else
-    unset -f _separation_source _separation_folder
+    unset -f _separation_help _separation_begin _separation_source _separation_folder
     return 1
   fi
 fi
@@ -58,6 +84,9 @@ fail() {
   say "$@"
   exit 1
 }
+
+_separation_help "${BASH_SOURCE[0]}" "$@"
+(($# == 0)) || fail "$1 is unknown: it takes no arguments, only the variables that --help lists."
 
 apt_install() { # package; true only where it is installed afterwards
   [[ "$(id -u)" == 0 ]] && command -v apt-get >/dev/null || return 1

@@ -7,10 +7,11 @@ Eval 3, means weighted by length (``mir1k_scores.py``). The root is their copy, 
 folders train, dev and test, or the corpus as published, undivided.
 
 ``--rows`` and ``--seeds`` choose what is trained, ``--models unmix:mini`` measures
-existing models. After an interruption the same command continues. Each separator has a
-file of scores in ``DIR/scores``; ``DIR/mir1k.md`` and ``DIR/mir1k.csv`` hold the table
-of all of them, ``DIR/curves`` a plot of each training. ``--report benchmarks/mir1k.md``
-adds the rows to the page, whose earlier ones stay in ``benchmarks/mir1k/rows.csv``.
+existing models, and words after ``--train`` go to each training. After an interruption
+the same command continues. Each separator has a file of scores in ``DIR/scores``;
+``DIR/mir1k.md`` and ``DIR/mir1k.csv`` hold the table of all of them, ``DIR/curves`` a
+plot of each training. ``--report benchmarks/mir1k.md`` adds the rows to the page, whose
+earlier ones stay in ``benchmarks/mir1k/rows.csv``.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _main(options: argparse.Namespace) -> int:
     corpus = prepare(root, output / "corpus")
     runs = [(row, seed) for seed in options.seeds for row in options.rows]
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda run: train(*run, corpus, output, options.tiny), runs))
+        list(pool.map(lambda run: train(*run, corpus, output, options), runs))
     tracks = mir1k.tracks(root, "test")
     for estimator in (*bounds(), *trained(runs, output), *models(options.models)):
         measure(estimator, tracks, options.limit, output)
@@ -109,6 +110,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--tiny",
         action="store_true",
         help="a few steps; without a root, on synthetic songs",
+    )
+    add(
+        "--train",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="the last option: all words after it go to each training",
     )
     options = parser.parse_args(argv)
     if options.root is None and not options.tiny:
@@ -152,11 +159,14 @@ def sources(track: Track) -> np.ndarray:
     return (np.stack(waves) * np.sqrt(np.prod(levels)) / levels).astype(np.float32)
 
 
-def train(name: str, seed: int, corpus: Path, output: Path, tiny: bool) -> None:
+def train(
+    name: str, seed: int, corpus: Path, output: Path, options: argparse.Namespace
+) -> None:
     """Train a row by its command, and record its cost."""
     run = output / f"{name}-{seed}"
     row = ROWS[name]
-    commands.train(row.pillar, words(row, corpus, run, seed, tiny), run)
+    command = [*words(row, corpus, run, seed, options.tiny), *options.train]
+    commands.train(row.pillar, command, run)
 
 
 def bounds() -> Iterator[Estimator]:

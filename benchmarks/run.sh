@@ -11,6 +11,17 @@
 # used, else that of setup.sh.
 set -uo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+case "$*" in
+  '' | --quick) ;;
+  -h | --help)
+    sed -n '1d;/^#/!q;s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit
+    ;;
+  *)
+    echo "run.sh: $* is unknown: expected --quick or nothing." >&2
+    exit 2
+    ;;
+esac
 # shellcheck source=setup.sh
 [[ -n "${VIRTUAL_ENV:-}" ]] || source "$repo/setup.sh" || exit 1
 export PYTHONPATH=$repo TF_CPP_MIN_LOG_LEVEL=3

@@ -374,3 +374,74 @@ def test_the_second_lane_leaves_out_what_libraries_cannot_change(trained):
     assert changeable == f"{everything} -m not slow and not one_lane"
     assert trained.run(script, "-n", "2", LANE="tfio").returncode == 0
     assert trained.called("-m pytest -n 2") == ["-m pytest -n 2"]
+
+
+SCRIPTS = sorted(path.name for path in REPOSITORY.glob("*.sh")) + ["benchmarks/run.sh"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_prints_the_comment_of_a_script_and_does_nothing_else(
+    machine, script, word
+):
+    path = machine.clone / script
+    path.parent.mkdir(exist_ok=True)
+    shutil.copy(REPOSITORY / script, path)
+    done = machine.run(str(path), word)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *_, last = done.stdout.splitlines()
+    lines = path.read_text().splitlines()
+    assert lines[1] == f"# {first}"
+    end = next(n for n, line in enumerate(lines) if line[:1] != "#")
+    if script != "run_table.sh":
+        assert lines[end - 1] == f"# {last}"
+    assert machine.calls.read_text() == ""
+    assert not (machine.clone / ".venv").exists()
+
+
+FOLDERS = {
+    "singing": ["MIR1K_DIR"],
+    "adversarial_singing": ["MIR1K_DIR"],
+    "enhance": ["SPEECH_DIR", "ENVIRONMENT_DIR"],
+    "speech2": ["SPEECH_DIR"],
+    "universal": ["SPEECH_DIR", "ENVIRONMENT_DIR", "DIGITS_DIR", "OTHER_DIRS"],
+    "music4": ["ALBUM_DIR", "MIDI_DIR", "MIR1K_DIR"],
+}
+
+
+@pytest.mark.parametrize("model", FOLDERS)
+def test_missing_corpora_are_named_before_the_environment_is_made(machine, model):
+    name = f"run_train_bundled_{model}.sh"
+    shutil.copy(REPOSITORY / name, machine.clone)
+    there = dict.fromkeys(FOLDERS[model], str(machine.clone))
+    for variable in FOLDERS[model]:
+        wrong = {"": {}, "/nowhere": {variable: "/nowhere"}}
+        if variable.endswith("_DIRS"):
+            wrong["/nowhere"] = {variable: f"{machine.clone}:/nowhere"}
+        for value, setting in wrong.items():
+            others = {key: there[key] for key in there if key != variable}
+            done = machine.run(str(machine.clone / name), **others, **setting)
+            assert done.returncode == 2
+            assert done.stderr == (
+                f"{name}: {variable}={value} is no folder: set it as '{name} --help' "
+                "says.\n"
+            )
+    assert not (machine.clone / ".venv").exists()
+
+
+def test_a_script_elsewhere_keeps_its_own_help(machine):
+    script = f'echo mine >{machine.clone.parent}/mine; . "a clone/setup.sh"; echo on'
+    (machine.clone.parent / "mine.sh").write_text(script)
+    done = machine.run("bash", "mine.sh", "--help")
+    assert done.stdout == "on\n"
+
+
+@pytest.mark.parametrize("script", ["setup.sh", "run_lint.sh", "benchmarks/run.sh"])
+def test_scripts_without_arguments_refuse_them(trained, script):
+    path = trained.clone / script
+    path.parent.mkdir(exist_ok=True)
+    shutil.copy(REPOSITORY / script, path)
+    done = trained.run(str(path), "--fast")
+    assert done.returncode in (1, 2)
+    assert "--fast is unknown" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -176,7 +176,8 @@ def write(
 
     Args:
         run: Run folder, whose card is used if it has one.
-        folder: The folder. An existing bundled model keeps its card and README.
+        folder: The folder. An existing bundled model keeps its card, README
+            and plots.
         parts: Networks and configurations, the main one under ``""``.
         load: Function of the package from a folder to a separator.
         form: How it is written.
@@ -210,9 +211,10 @@ def write(
             about = dataclasses.replace(about, scores=held_out)
         about = dataclasses.replace(about, licence=form.licence or about.licence)
         card.write(about, work)
-        if (folder / README).exists():
-            shutil.copyfile(folder / README, work / README)
-        elif form.publish:
+        for file in folder.iterdir() if overwrite else ():
+            if file.name == README or file.suffix == ".png":
+                shutil.copyfile(file, work / file.name)
+        if form.publish:
             # The function is defined in the package itself.
             write_text(work / README, card.readme(about, folder.name, load.__module__))
     return about

@@ -52,12 +52,13 @@ def test_a_run_is_bundled_and_its_card_is_kept(config, tmp_path):
     save_network(run, net)
     save(replace(config, initial=str(tmp_path)), run / "config.json")
     bundle(run, output)
-    (output / "README.md").write_text("card")
-    (output / "old").write_text("old")
+    for name in ("README.md", "learning.png", "old"):
+        (output / name).write_text(name)
     bundle(run, output)
     assert str(tmp_path) not in (output / "config.json").read_text()
     actual = {path.name for path in output.iterdir()}
-    assert actual == {"README.md", "card.json", "config.json", "weights.safetensors"}
+    kept = {"README.md", "card.json", "learning.png"}
+    assert actual == kept | {"config.json", "weights.safetensors"}
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
     expected, got = (separate.load(folder)(mixture) for folder in (run, output))
     for name, estimate in expected.items():

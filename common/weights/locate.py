@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,10 @@ def locate_model(
     >>> locate_model("mini", Models("unmix", "a folder of the original")).run.name
     'mini'
     """
+    if not isinstance(word, str | os.PathLike) or not str(word):
+        raise CheckpointError(
+            f"the model is {word!r}, which names nothing; {models.expected}"
+        )
     model = bundled.find(models.pillar, word)
     if model is not None:
         return Location(model, model, model.name)

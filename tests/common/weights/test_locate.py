@@ -35,6 +35,12 @@ def test_the_name_of_a_bundled_model_has_priority_over_a_path():
     assert locate_model("./mini", MODELS) == Location(Path("mini"), Path("mini"))
 
 
+@pytest.mark.parametrize("word", [None, 3, ""])
+def test_what_is_no_name_and_no_path_is_refused(word):
+    with pytest.raises(CheckpointError, match=f"is {word!r}.*expected a run folder"):
+        locate_model(word, MODELS)
+
+
 def test_a_path_has_priority_over_a_published_name():
     publication = locate_model("umx", MODELS)
     assert publication == Location(Path("umx"), None, "umx")

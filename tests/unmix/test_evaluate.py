@@ -167,8 +167,14 @@ def test_songs_with_scores_are_skipped(scored, corpus_root, tmp_path):
 def test_four_targets_without_their_sum_are_scored_together():
     assert songs.scored_targets(["residual", *reversed(STEMS)]) == list(STEMS)
     assert songs.scored_targets(["accompaniment", "vocals"]) == list(PAIR)
-    with pytest.raises(CorpusError, match="makes vocals, residual, and museval needs"):
+    with pytest.raises(
+        CorpusError, match="makes vocals, residual and the corpus has voc"
+    ):
         songs.scored_targets(["vocals", "residual"])
+    with pytest.raises(
+        CorpusError, match="makes vocals, rest and the corpus has song:"
+    ):
+        songs.scored_targets(["vocals", "rest"], {"song": ["song"]})
 
 
 def test_what_four_targets_leave_is_not_scored_as_the_accompaniment(

@@ -159,9 +159,10 @@ def scored_targets(
     targets = [target for target in parts if target in sources]
     if len(targets) < 2:
         raise CorpusError(
-            f"the model makes {', '.join(sources)}, and museval needs at least two of "
-            f"{', '.join(parts)}: give --targets vocals --residual accompaniment, or "
-            "--aggregate"
+            f"the model makes {', '.join(sources)} and the corpus has "
+            f"{', '.join(parts)}: museval needs at least two sources of both; "
+            "give a corpus with the sources of the model, --targets vocals --residual "
+            "accompaniment, or --aggregate"
         )
     return targets
 

@@ -23,16 +23,18 @@ from common.audio.headers import AudioError, is_whole
 
 MP3_FRAME_SAMPLES = 1152
 BROKEN_OFF = ("partial file", "ended prematurely")
+PLAYLISTS = (".m3u", ".m3u8", ".pls", ".xspf", ".cue")
 
 
 class Sound(NamedTuple):
-    """An audio stream of a file; the length is None if ffmpeg decodes it."""
+    """One of the audio streams of a file; no length if ffmpeg decodes it."""
 
     path: Path
     sample_rate: int
     channels: int
     samples: int | None
     stream: int
+    streams: int = 1
 
 
 def inspect(path: Path, stream: int = 0) -> Sound:
@@ -50,7 +52,7 @@ def inspect(path: Path, stream: int = 0) -> Sound:
     >>> path = Path(tempfile.mkdtemp(), "tone.wav")
     >>> soundfile.write(path, np.zeros([30, 2]), 8000)
     >>> inspect(path)[1:]
-    (8000, 2, 30, 0)
+    (8000, 2, 30, 0, 1)
     """
     _check_file(path)
     file = None if stream else open_file(path)
@@ -284,7 +286,7 @@ def _ffprobe(path: Path, stream: int) -> Sound:
             f"{path} is not audio that libsndfile or ffmpeg reads (no sample rate); "
             "give a sound file."
         )
-    return Sound(path, rate, channels, None, stream)
+    return Sound(path, rate, channels, None, stream, len(streams))
 
 
 def _streams(path: Path) -> list[dict[str, Any]]:
@@ -301,9 +303,11 @@ def _streams(path: Path) -> list[dict[str, Any]]:
     except ffmpeg.Error as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines() or ["?"]
         reason = lines[-1].removeprefix(f"{ffmpeg_url(path)}: ")
+        is_playlist = path.suffix.lower() in PLAYLISTS
+        cure = "the sound files that it lists" if is_playlist else "a sound file"
         raise AudioError(
             f"{path} is not audio that libsndfile or ffmpeg reads ({reason}); "
-            "give a sound file."
+            f"give {cure}."
         ) from error
     streams = list(probed["streams"])
     if not streams:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.audio.decoding import codec, decode, inspect, open_file
+from common.audio.decoding import Sound, codec, decode, inspect, open_file
 from common.audio.encoding import CHUNK_SAMPLES, FORMATS, Writer
 from common.audio.headers import AudioError
 
@@ -78,10 +78,18 @@ def probe(path: Name, *, stream: int = 0) -> AudioInfo:
     AudioInfo(sample_rate=8000, channels=2, samples=100)
     """
     sound = inspect(Path(path), stream)
-    samples = sound.samples
-    if samples is None:
-        samples = sum(p.shape[1] for p in decode(sound, CHUNK_SAMPLES, 0, None))
-    return AudioInfo(sound.sample_rate, sound.channels, samples)
+    return AudioInfo(sound.sample_rate, sound.channels, count(sound))
+
+
+def count(sound: Sound) -> int:
+    """Return the samples of a sound, which is decoded if its file does not state them.
+
+    >>> count(Sound(Path("a.wav"), 8000, 2, 100, 0))
+    100
+    """
+    if sound.samples is not None:
+        return sound.samples
+    return sum(chunk.shape[1] for chunk in decode(sound, CHUNK_SAMPLES, 0, None))
 
 
 def read(

@@ -527,10 +527,11 @@ def _lines(are_json: bool) -> Iterator[Callable[[Outcome], None]]:
         output.reconfigure(errors="backslashreplace")
 
     def line(outcome: Outcome) -> None:
+        one_line = outcome.line.replace("\r", r"\r").replace("\n", r"\n")
         if outcome.status == "failed":
-            sys.stderr.write(f"separate: {outcome.line}\n")
+            sys.stderr.write(f"separate: {one_line}\n")
         if are_json or outcome.status != "failed":
-            text = json.dumps(outcome.report) if are_json else outcome.line
+            text = json.dumps(outcome.report) if are_json else one_line
             output.write(f"{text}\n")
             output.flush()
 

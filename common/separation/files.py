@@ -167,6 +167,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
         start_seconds=sound.start / sound.sample_rate,
         rest_of=form.two_stems,
         latency_seconds=delay.most if live else None,
+        streams=sound.streams,
         **_levels(meter, rate, sources, outputs.stems),
     )
 

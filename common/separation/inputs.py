@@ -334,6 +334,8 @@ WHOLE = Part()
 class Excerpt(NamedTuple):
     """The part of a file or a pipe that is read; no length if it is unknown.
 
+    Of a file with several audio streams it is a part of the first.
+
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "a.wav")
     >>> audio.write(path, np.zeros([1, 100], np.float32), 8000)
@@ -347,6 +349,7 @@ class Excerpt(NamedTuple):
     start: int
     samples: int | None
     pipe: PipedSound | None = None
+    streams: int = 1
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Read blocks [channels, samples] of at most a second."""
@@ -382,7 +385,7 @@ def excerpt(
     (8000, 1, 4000, 4000)
     """
     path, pipe = path_or_pipe(source)
-    rate, channels, there = _layout(path, pipe, counted)
+    rate, channels, there, streams = _layout(path, pipe, counted)
     start, samples = round(part.start * rate), there
     if part.loudest:
         start = _loudest(path, pipe, part)
@@ -395,7 +398,7 @@ def excerpt(
         )
     if there is not None and samples is not None:
         samples = min(samples, there - start)
-    return Excerpt(path, rate, channels, start, samples, pipe)
+    return Excerpt(path, rate, channels, start, samples, pipe, streams)
 
 
 def path_or_pipe(
@@ -413,14 +416,13 @@ def path_or_pipe(
 
 def _layout(
     path: Path, pipe: PipedSound | None, counted: bool
-) -> tuple[int, int, int | None]:
-    """Return the rate, the channels and the samples, None if they are not counted."""
+) -> tuple[int, int, int | None, int]:
+    """Return rate, channels, samples (None if not counted) and audio streams."""
     if pipe:
-        return pipe.sample_rate, pipe.channels, None
-    if counted:
-        return audio.probe(path)
+        return pipe.sample_rate, pipe.channels, None, 1
     sound = inspect(path)
-    return sound.sample_rate, sound.channels, sound.samples
+    samples = audio.count(sound) if counted else sound.samples
+    return sound.sample_rate, sound.channels, samples, sound.streams
 
 
 def _loudest(path: Path, pipe: PipedSound | None, part: Part) -> int:

@@ -69,6 +69,7 @@ class Summary:
         latency_seconds: Sound between what was read and what was written at most, where
             stems could be read while they grew; else None.
         activity: Levels of mixture and stems over time; None where not asked for.
+        streams: Audio streams of the input, of which the first was separated.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Summary:
     rest_of: str | None = None
     latency_seconds: float | None = None
     activity: Activity | None = None
+    streams: int = 1
 
     def __str__(self) -> str:
         seconds = self.samples / self.sample_rate
@@ -104,6 +106,11 @@ class Summary:
         cut = {name: count for name, count in self.clipped.items() if count}
         for name, count in cut.items():
             line += f", {count} samples of {name} clipped"
+        if self.streams > 1:
+            line += (
+                f"; this is the first of {self.streams} audio tracks, ffmpeg -i FILE "
+                "-map 0:a:1 track.wav takes out the second"
+            )
         return line
 
     @property

@@ -425,6 +425,13 @@ def test_ffmpeg_reads_the_rest(tmp_path, monkeypatch, name, channels, codec):
 
 
 @needs_ffmpeg
+def test_a_playlist_is_refused_with_the_cure(tmp_path):
+    (tmp_path / "songs.m3u").write_text("#EXTM3U\na.wav\n")
+    with pytest.raises(AudioError, match="give the sound files that it lists"):
+        audio.probe(tmp_path / "songs.m3u")
+
+
+@needs_ffmpeg
 def test_streams_of_a_container(tmp_path):
     for index, level in enumerate([0.1, 0.5]):
         audio.write(tmp_path / f"{index}.wav", np.full((1, 9000), level), 44100)

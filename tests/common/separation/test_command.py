@@ -58,6 +58,24 @@ def test_one_line_per_file_and_code_zero(tmp_path, song, capsys):
     assert audio.probe(tmp_path / "out" / "song" / "vocals.wav").samples == 9000
 
 
+def test_a_line_break_in_a_name_does_not_break_the_line(tmp_path, song, capsys):
+    broken = song.rename(tmp_path / "two\nlines.wav")
+    assert run(broken, tmp_path / "no\nsuch.wav", "--output", tmp_path / "out") == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith(r"two\nlines.wav: 2 stems")
+    assert printed.out.count("\n") == 1
+    assert r"no\nsuch.wav" in printed.err
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="it makes the film")
+def test_the_line_says_which_track_of_a_film_was_separated(tmp_path, song, capsys):
+    film = tmp_path / "film.mkv"
+    words = ["-i", song, "-map", "0:a", "-map", "0:a", "-c:a", "flac", film]
+    subprocess.run(["ffmpeg", "-v", "error", *words], check=True)
+    assert run(film, "--output", tmp_path / "out") == 0
+    assert "the first of 2 audio tracks, ffmpeg -i FILE -map" in capsys.readouterr().out
+
+
 def test_options_change_the_outputs(tmp_path, song):
     out = tmp_path / "out"
     words = ["--format", "flac", "--segment", "0.25", "--overlap", "0.5"]

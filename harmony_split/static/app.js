@@ -348,6 +348,10 @@ function showMixer(song, name, part, overviews) {
   open = { song, name, part, mixer, strips };
   for (const other of songs) other.card.item.removeAttribute("aria-current");
   song.card.item.setAttribute("aria-current", "true");
+  if (name === "stems") {
+    song.seconds = mixer.duration; // Browsers count the padding of a format otherwise.
+    song.card.about.textContent = about(song);
+  }
   get("mixer-song").textContent = name === "stems"
     ? song.name
     : `${song.name}: the loudest ${Math.round(mixer.duration)} seconds, from ` +

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 import zipfile
@@ -239,6 +240,19 @@ def test_files_are_chosen_and_shown_before_the_upload(visit, fake, song, packed)
     tab.get_by_text(re.compile("^Done. Kept until")).wait_for()
     assert tab.get_by_text("Ready to be uploaded.").count() == 1
     assert tab.inner_text("#mixer-song") == "two.flac"
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="it makes the song")
+def test_the_list_shows_the_length_of_the_mixer(visit, fake, song, packed, tmp_path):
+    """A browser leaves out the padding of an m4a, the decoder does not."""
+    tab = visit(fake)
+    (tmp_path / "a.wav").write_bytes(packed(song(3.98)))
+    words = ["-i", tmp_path / "a.wav", "-c:a", "aac", tmp_path / "a.m4a"]
+    subprocess.run(["ffmpeg", "-v", "error", *words], check=True)
+    drop(tab, (tmp_path / "a.m4a").read_bytes(), "a.m4a")
+    finished(tab)
+    length = tab.inner_text("#time").split(" / ")[1]
+    tab.get_by_text(f"{length}, wav").wait_for()
 
 
 def test_progress_preview_and_cancel(visit, fake, song, packed):

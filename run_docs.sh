@@ -5,6 +5,10 @@
 #   ./run_docs.sh linkcheck          checks every external link
 #   python -m http.server --directory docs/build/html    serves it at port 8000
 set -euo pipefail
+if [[ " html linkcheck --help -h " != *" ${1:-html} "* ]]; then
+  echo "run_docs.sh: $1 is unknown: expected html or linkcheck." >&2
+  exit 2
+fi
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 # shellcheck source=setup.sh
 source ./setup.sh

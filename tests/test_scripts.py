@@ -436,7 +436,9 @@ def test_a_script_elsewhere_keeps_its_own_help(machine):
     assert done.stdout == "on\n"
 
 
-@pytest.mark.parametrize("script", ["setup.sh", "run_lint.sh", "benchmarks/run.sh"])
+@pytest.mark.parametrize(
+    "script", ["setup.sh", "run_lint.sh", "run_docs.sh", "benchmarks/run.sh"]
+)
 def test_scripts_without_arguments_refuse_them(trained, script):
     path = trained.clone / script
     path.parent.mkdir(exist_ok=True)

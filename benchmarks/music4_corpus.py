@@ -96,8 +96,7 @@ def main() -> int:
 def make(options: argparse.Namespace) -> int:
     """Write the pieces of the album, of the MIDI files and, if asked, of machines."""
     check(options.sound_font)
-    for song in folders_of_stems(options.album):
-        write_song(song, options.output)
+    songs = folders_of_stems(options.album)
     singing = {split: chunks(options.singing, split) for split in ("train", "valid")}
     files = sorted(options.midi.rglob("*.mid"), key=lambda file: file.name)
     if len(files) < len(SPLITS_OF_FILES):
@@ -105,6 +104,8 @@ def make(options: argparse.Namespace) -> int:
             f"{options.midi} holds {len(files)} files *.mid, expected at least "
             f"{len(SPLITS_OF_FILES)}, the last of which is for validation"
         )
+    for song in songs:
+        write_song(song, options.output)
     for number, file in enumerate(files):
         split = SPLITS_OF_FILES[number % len(SPLITS_OF_FILES)]
         if split and not (options.output / split / f"{file.stem}-00").exists():
@@ -414,7 +415,10 @@ def chunks(root: Path, split: str) -> list[list[Path]]:
         if (singer in VALID_SINGERS) == (split == "valid"):
             singers[singer].append(file)
     if not singers:
-        raise ValueError(f"{root} holds no clip *.wav for {split}; expected MIR-1K")
+        raise ValueError(
+            f"{root} holds no clip SINGER_*.wav for {split}; expected MIR-1K, whose "
+            f"singers {' and '.join(VALID_SINGERS)} are for validation"
+        )
     # Clips last 8 s on average.
     groups = [
         files[k : k + 4] for files in singers.values() for k in range(0, len(files), 3)

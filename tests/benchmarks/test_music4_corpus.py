@@ -167,8 +167,10 @@ def test_what_is_missing_is_named_with_a_cure(run, corpus, monkeypatch, capsys):
     assert "pip install mido" in error()
 
 
-def test_a_folder_of_few_midi_files_is_refused(run, corpus, monkeypatch, capsys):
-    monkeypatch.setattr(corpus, "folders_of_stems", lambda album: [])
+def test_few_midi_files_are_refused_before_a_song_is_cut(
+    run, corpus, monkeypatch, capsys
+):
+    monkeypatch.setattr(corpus, "folders_of_stems", lambda album: ["never cut"])
     monkeypatch.setattr(corpus, "chunks", lambda root, split: [])
     assert run() == 1
     assert "holds 0 files *.mid, expected at least 10" in capsys.readouterr().err

@@ -9,9 +9,10 @@ if [[ " html linkcheck --help -h " != *" ${1:-html} "* ]]; then
   echo "run_docs.sh: $1 is unknown: expected html or linkcheck." >&2
   exit 2
 fi
-cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=setup.sh
-source ./setup.sh
+source "$repo/setup.sh"
+cd -- "$repo"
 if ! python -c 'import sphinx' 2>/dev/null; then
   echo 'run_docs.sh: Sphinx is not installed: use Python 3.11 or later, as in PYTHON=python3.11.' >&2
   exit 1

@@ -2,13 +2,14 @@
 # Checks formatting, types, scripts and spelling without changing any file. `ruff format`
 # and `ruff check --fix` correct what they can.
 set -euo pipefail
-cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-# shellcheck source=setup.sh
-source ./setup.sh
-if (($#)); then
+if (($#)) && [[ "$1" != --help && "$1" != -h ]]; then
   echo "run_lint.sh: $1 is unknown: it takes no arguments." >&2
   exit 2
 fi
+repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=setup.sh
+source "$repo/setup.sh"
+cd -- "$repo"
 
 set -x
 ruff format --check .

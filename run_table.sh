@@ -17,6 +17,10 @@
 #   ./run_table.sh mir1k --root /data/MIR-1K --seeds 0 1 2 --rows unmix chimera
 #   ./run_table.sh TABLE --tiny                   a trial of minutes on synthetic sounds
 #   ./run_table.sh TABLE --root DIR --rows ROW... some rows of the table
+#   ./run_table.sh TABLE --root DIR --limit N     scores of N test mixtures alone
+#   ./run_table.sh mir1k --root DIR --jobs N      N trainings at a time
+#   ./run_table.sh mir1k --root DIR --models unmix:mini    existing models too
+#   ./run_table.sh mir1k --root DIR --train KEY=VALUE...   the last option: for each training
 #   ./run_table.sh --list                         this list
 #
 # Each row trains a preset or restores published weights, separates a test mixture and

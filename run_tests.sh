@@ -9,9 +9,10 @@
 #   ./run_tests.sh -m ci             the slow tests that .ci/run runs
 #   ./run_tests.sh tests/mixit -x    only these tests
 set -euo pipefail
-cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=setup.sh
-source ./setup.sh
+source "$repo/setup.sh"
+cd -- "$repo"
 # A process takes 3 GB and most of a minute to start with, so few are best.
 if (($# == 0)); then
   set -- --numprocesses=2 --dist=worksteal

@@ -22,14 +22,17 @@
 # variable in their list needed_folders is a folder.
 
 _separation_help() { # script, its arguments; ends the script where they ask for help
-  [[ " ${*:2} " == *' --help '* || " ${*:2} " == *' -h '* ]] || return 0
-  sed -n '1d;/^#/!q;s/^# \{0,1\}//p' "$1"
-  exit
+  local word
+  for word in "${@:2}"; do
+    [[ "$word" == --help || "$word" == -h ]] || continue
+    sed -n '1d;/^#/!q;s/^# \{0,1\}//p' "$1"
+    exit
+  done
 }
 
 _separation_begin() { # folder of this file, script that sources it, its arguments
   local name folder folders
-  [[ -f "$1/${2##*/}" ]] || return 0
+  [[ -n "$2" && "$2" -ef "$1/${2##*/}" ]] || return 0
   _separation_help "$1/${2##*/}" "${@:3}"
   # shellcheck disable=SC2154 # The script that sources this file may set it.
   for name in ${needed_folders[@]+"${needed_folders[@]}"}; do
@@ -37,7 +40,7 @@ _separation_begin() { # folder of this file, script that sources it, its argumen
     [[ "$name" != *_DIRS ]] || IFS=: read -ra folders <<<"${!name:-}"
     for folder in "${folders[@]:-}"; do
       [[ ! -d "$folder" ]] || continue
-      echo "${2##*/}: $name=$folder is no folder: set it as '${2##*/} --help' says." >&2
+      echo "${2##*/}: $name=$folder is not a folder: set it as '${2##*/} --help' says." >&2
       exit 2
     done
   done

@@ -20,6 +20,7 @@ import argparse
 import functools
 import hashlib
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -166,7 +167,20 @@ def train(
     run = output / f"{name}-{seed}"
     row = ROWS[name]
     command = [*words(row, corpus, run, seed, options.tiny), *options.train]
+    _check_words(run, options.train)
     commands.train(row.pillar, command, run)
+
+
+def _check_words(run: Path, added: Sequence[str]) -> None:
+    """Refuse words for a training that has ended with others."""
+    done = run / "done"
+    if not (added and done.exists()):
+        return
+    command = json.loads(done.read_text("utf-8"))["command"]
+    if not command.endswith(" ".join(added)):
+        raise ValueError(
+            f"{run} was trained without {' '.join(added)}; name another output"
+        )
 
 
 def bounds() -> Iterator[Estimator]:

@@ -88,7 +88,11 @@ TABLES: Mapping[str, Table] = {
         1000,
         FUSS,
         {
-            "trained": Row("trained here", ("fuss_supervised",), "fuss_supervised"),
+            "trained": Row(
+                "trained here, the network of Google's later program",
+                ("fuss_supervised",),
+                "fuss_supervised",
+            ),
             "published": Row(
                 "published weights", ("fuss_supervised",), restore="fuss_baseline"
             ),

@@ -86,9 +86,13 @@ def in_best_order(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:
     >>> np.array_equal(in_best_order(waves, waves[::-1]), waves)
     True
     """
-    targets, outputs = tf.constant(references), tf.constant(estimates)
-    pairs = si_sdr(targets[:, tf.newaxis], outputs[tf.newaxis], zero_mean=True)
-    order = best_permutation(-tf.reduce_mean(pairs, axis=-1))[1]
+    pairs = [
+        si_sdr(target[:, tf.newaxis], output[tf.newaxis], zero_mean=True)
+        for target, output in zip(
+            *map(_by_channel, (references, estimates)), strict=True
+        )
+    ]
+    order = best_permutation(-tf.add_n(pairs) / len(pairs))[1]
     return estimates[order.numpy()]
 
 
@@ -129,7 +133,7 @@ def scores(
         compared = estimates, np.broadcast_to(mixture, references.shape)
         for name, sounds in zip(STOI_MEASURES, compared, strict=True):
             measured[name] = intelligibility.stoi(references, sounds, stoi_rate)
-    sounding = references.any(axis=-1)
+    sounding = (references != references[..., :1]).any(axis=-1)
     return {
         name: np.where(sounding, values, np.nan) for name, values in measured.items()
     }
@@ -379,6 +383,11 @@ def _evaluate(
     return Evaluation(finished, summary(finished))
 
 
+def _by_channel(waves: np.ndarray) -> np.ndarray:
+    """Swap the first two axes: [sources, channels, samples]."""
+    return waves.swapaxes(0, 1)
+
+
 def _centred(waves: np.ndarray) -> tf.Tensor:
     """Subtract the mean of every signal [..., samples]."""
     return tf.constant(waves - waves.mean(axis=-1, keepdims=True))
@@ -458,7 +467,8 @@ def _main(options: argparse.Namespace) -> int:
     results = {}
     for name, task in _tasks(options, trained, config, separator).items():
         # The limit is not part of the key, so rows of shorter evaluations are used.
-        key = score_key.key(task.model, split, sample_rate=config.sample_rate)
+        settings = {"sample_rate": config.sample_rate, "signals": "without their means"}
+        key = score_key.key(task.model, split, **settings)
         rows = Rows(output / f"{name}.csv", ("name", *task.columns), key)
         results[name] = task.evaluate(tracks, rows, options.jobs)
         rows.finish(row["name"] for row in results[name].rows)

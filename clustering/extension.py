@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from common.config import ConfigError
+from common.corpora.track import CorpusError
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -95,8 +96,8 @@ zero; SEPARATION_TRACEBACK=1 shows all calls
     """
     try:
         yield
-    except ConfigError:
-        raise  # written for the user
+    except (ConfigError, CorpusError, OSError, MemoryError):
+        raise  # written for the user, or explained by common.errors
     except Exception as error:
         if not is_path(path):
             raise
@@ -119,7 +120,7 @@ def expect_shape(
         axes: Length of each axis by its name, None for any length.
 
     Raises:
-        ConfigError: It is no tensor of float32, or has another shape.
+        ConfigError: It is no tensor of floats, or has another shape.
     """
     import tensorflow as tf
 
@@ -127,7 +128,7 @@ def expect_shape(
         found = f"is {type(value).__name__}"
     elif not value.shape.is_compatible_with(list(axes.values())):
         found = f"has the shape {tuple(value.shape)}"
-    elif value.dtype != tf.float32:
+    elif not value.dtype.is_floating:
         found = f"is {value.dtype.name}"
     else:
         return
@@ -135,7 +136,7 @@ def expect_shape(
         name if n is None else f"{name} {n}" for name, n in axes.items()
     )
     raise ConfigError(
-        f"{key}={path!r}: its {what} {found} in a trial; expected a float32 tensor "
+        f"{key}={path!r}: its {what} {found} in a trial; expected a float tensor "
         f"[{expected}]"
     )
 

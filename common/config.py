@@ -469,8 +469,13 @@ def _choice(choices: tuple[Any, ...], value: Any) -> Any:
     raise ValueError
 
 
-def unknown_key(key: str, names: Sequence[str]) -> str:
+def unknown_key(key: str, names: Sequence[str], *, in_help: bool = False) -> str:
     """Return the message for an unknown key, with the most similar one.
+
+    Args:
+        key: The key.
+        names: All that are known.
+        in_help: Whether ``--help`` of the command lists them.
 
     >>> unknown_key("lrr", ["lr", "epochs"])
     "unknown configuration key 'lrr'; did you mean 'lr'?"
@@ -479,7 +484,7 @@ def unknown_key(key: str, names: Sequence[str]) -> str:
     hint = f"known: {', '.join(names)}"
     if near:
         hint = f"did you mean {near[0]!r}?"
-    elif len(names) > MOST_LISTED:
+    elif in_help and len(names) > MOST_LISTED:
         hint = f"--help lists the {len(names)} known ones"
     return f"unknown configuration key {key!r}; {hint}"
 

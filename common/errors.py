@@ -21,7 +21,8 @@ CURES = {
 }
 """What to do about errors of the file system."""
 
-TENSOR = re.compile(r"tensor with shape\[[\d,]*\]")
+TENSOR = re.compile(r"tensor with shape(\[[\d,]*\])")
+NO_MEMORY = re.compile("OOM|allocat|out of memory", re.I)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -32,8 +33,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError())
     (True, False)
     """
-    name = type(error).__name__
-    return isinstance(error, MemoryError) or name == "ResourceExhaustedError"
+    if isinstance(error, MemoryError):
+        return True
+    # A full disk and too many open files raise it as well.
+    exhausted = type(error).__name__ == "ResourceExhaustedError"
+    return exhausted and NO_MEMORY.search(str(error)) is not None
 
 
 def sentence(error: BaseException) -> str:
@@ -45,14 +49,14 @@ another disk'
     >>> sentence(ValueError("a.wav is empty"))
     'a.wav is empty'
     >>> sentence(MemoryError())
-    'the memory is too small; use a shorter segment, a smaller batch or a smaller \
-network'
+    'not enough memory; use a shorter segment, a smaller batch or a smaller network'
     """
     if is_out_of_memory(error):
         tensor = TENSOR.search(str(error))
+        what = f" for a tensor of shape {tensor[1]}" if tensor else ""
         return (
-            f"the memory is too small{f' for a {tensor[0]}' if tensor else ''}; use a "
-            "shorter segment, a smaller batch or a smaller network"
+            f"not enough memory{what}; use a shorter segment, a smaller batch or a "
+            "smaller network"
         )
     cure = CURES.get(error.errno or 0) if isinstance(error, OSError) else None
     if not isinstance(error, OSError) or cure is None:

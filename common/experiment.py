@@ -355,7 +355,7 @@ def _key(command: Vocabulary[Any], key: str, shown: str | None = None) -> str:
         return same[0]
     if len(same) > 1:
         raise ConfigError(f"key {shown or key!r} could be {' or '.join(same)}")
-    raise ConfigError(unknown_key(shown or key, names))
+    raise ConfigError(unknown_key(shown or key, names, in_help=True))
 
 
 def usage(command: Command[Any]) -> str:

@@ -295,9 +295,14 @@ def row_of(config: MixitConfig) -> str | None:
     if config.sparsity != "none":
         shape = dataclasses.replace(config.model, num_sources=FUSS.model.num_sources)
         return "sparse" if shape == FUSS.model and not config.labelled else None
+    # The network of the published baseline differs from that of Google's later program.
+    baseline = dataclasses.replace(
+        FUSS_SUPERVISED.model, skip_connections=True, front_padding=False
+    )
     for name, preset in (("fuss", FUSS), ("fuss_supervised", FUSS_SUPERVISED)):
-        same = (config.model, config.labelled, config.segment_seconds)
-        if same == (preset.model, preset.labelled, preset.segment_seconds):
+        models = (preset.model, baseline) if preset.labelled else (preset.model,)
+        same = (config.labelled, config.segment_seconds)
+        if config.model in models and same == (preset.labelled, preset.segment_seconds):
             return name
     return None
 

@@ -260,7 +260,7 @@ class Refused(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         """End with an error."""
-        parser.error(f"argument {option_string}: is not supported; {self.const}")
+        parser.error(f"argument {option_string}: not supported; {self.const}")
 
 
 class StemsOrTraining(argparse.Action):
@@ -341,11 +341,17 @@ def _add_google_words(parser: argparse.ArgumentParser) -> None:
         "--model",
     )
     refused = {
-        ("-ic", "--input_channels"): "leave it out, every channel is separated",
-        ("-oc", "--output_channels"): "choose outputs by --targets source0,source1",
+        ("-ic", "--input_channels"): "leave it out: all channels are separated",
+        ("-oc", "--output_channels"): "choose outputs with --targets source0,source1",
     }
     for flags, cure in refused.items():
-        add(*flags, action=Refused, const=cure, help=argparse.SUPPRESS)
+        add(
+            *flags,
+            action=Refused,
+            const=cure,
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
     add(
         *("-ns", "--num_sources"),
         type=int,

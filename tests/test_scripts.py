@@ -423,16 +423,16 @@ def test_missing_corpora_are_named_before_the_environment_is_made(machine, model
             done = machine.run(str(machine.clone / name), **others, **setting)
             assert done.returncode == 2
             assert done.stderr == (
-                f"{name}: {variable}={value} is no folder: set it as '{name} --help' "
-                "says.\n"
+                f"{name}: {variable}={value} is not a folder: set it as "
+                f"'{name} --help' says.\n"
             )
     assert not (machine.clone / ".venv").exists()
 
 
 def test_a_script_elsewhere_keeps_its_own_help(machine):
     script = f'echo mine >{machine.clone.parent}/mine; . "a clone/setup.sh"; echo on'
-    (machine.clone.parent / "mine.sh").write_text(script)
-    done = machine.run("bash", "mine.sh", "--help")
+    (machine.clone.parent / "run_tests.sh").write_text(script)
+    done = machine.run("bash", "run_tests.sh", "--help")
     assert done.stdout == "on\n"
 
 

@@ -182,7 +182,7 @@ def add_filter_options(
     parser: argparse.ArgumentParser,
     niter: int = 1,
     window: int | None = WINDOW_FRAMES,
-    window_help: str = "frames that are filtered at once; no segment is shorter "
+    window_help: str = "frames that are filtered at once, at most a segment "
     "(default: %(default)s)",
 ) -> None:
     """Add the options of :func:`load` for the filter.

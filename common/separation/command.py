@@ -183,7 +183,7 @@ def _refuse_empty(parser: argparse.ArgumentParser, shared: Mapping[str, Any]) ->
     """Refuse an empty path, which would mean the current folder."""
     for name in ("input", "model", "output"):
         if "" in ([shared[name]] if isinstance(shared[name], str) else shared[name]):
-            parser.error(f"{name} is empty; is the variable set that should name it?")
+            parser.error(f"{name} is empty; is the variable that should name it set?")
 
 
 def parse_files(

@@ -108,8 +108,8 @@ class Summary:
             line += f", {count} samples of {name} clipped"
         if self.streams > 1:
             line += (
-                f"; this is the first of {self.streams} audio tracks, ffmpeg -i FILE "
-                "-map 0:a:1 track.wav takes out the second"
+                f"; only the first of {self.streams} audio tracks was separated; to "
+                "extract the second: ffmpeg -i FILE -map 0:a:1 track.wav"
             )
         return line
 

@@ -105,10 +105,11 @@ def path_of(config: RunConfig) -> Path:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Let no other process train the same run; to be nested within one process.
+    """Let no other process train the same run; calls within one process may be nested.
 
     The lock is a hidden file in the folder, which blocks no process after a kill.
-    Without it two processes would remove each other's checkpoints.
+    Without it two processes would remove each other's checkpoints. There is none on
+    Windows and on file systems without locks.
 
     Args:
         folder: The run folder.
@@ -133,8 +134,8 @@ def _claimed(folder: Path) -> contextlib.ExitStack:
         stack.enter_context(files.claimed(folder / LOCK))
     except BlockingIOError as error:
         raise RunFolderError(
-            f"output={folder} is being trained by another process; wait for its end, "
-            "or name another output"
+            f"output={folder} is being trained by another process; wait for its end or "
+            f"name another output (if its machine crashed, remove {folder / LOCK})"
         ) from error
     except OSError:
         pass
@@ -238,9 +239,10 @@ def record(
         RunFolderError: The training data differ from those of the first start.
     """
     past = _read(folder)
-    if step and past.get("data_digest", digest) not in (digest, earlier_digest):
+    before = past.get("data_digest") or digest
+    if step and before not in (digest, earlier_digest):
         raise RunFolderError(
-            f"{folder} was trained on other data (digest {past['data_digest'][:12]}, "
+            f"{folder} was trained on other data (digest {before[:12]}, "
             f"now {digest[:12]}); name another output, bring the old data back, or "
             "set records_encoding to what it was"
         )

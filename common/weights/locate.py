@@ -88,9 +88,7 @@ def locate_model(
     'mini'
     """
     if not isinstance(word, str | os.PathLike) or not str(word):
-        raise CheckpointError(
-            f"the model is {word!r}, which names nothing; {models.expected}"
-        )
+        raise CheckpointError(f"{word!r} is not the name of a model; {models.expected}")
     model = bundled.find(models.pillar, word)
     if model is not None:
         return Location(model, model, model.name)

@@ -4,7 +4,7 @@ import {
   FINISHED, cancelJob, deleteJob, getModels, getOverview, stemAddress, upload, watch,
 } from "/static/api.js";
 import { Mixer } from "/static/mixer.js";
-import { forget, remember, storedSongs } from "/static/songs.js";
+import { forget, lengthen, remember, storedSongs } from "/static/songs.js";
 import { Strip, element } from "/static/stems.js";
 import { wavOf } from "/static/wav.js";
 
@@ -198,7 +198,8 @@ function addCard(song) {
 
 function about({ seconds, size: bytes, type }) {
   const length = seconds ? clock(seconds) : "length not known yet";
-  return bytes ? `${length}, ${type}, ${size(bytes)}` : `${type ?? ""}`;
+  if (bytes) return `${length}, ${type}, ${size(bytes)}`;
+  return seconds ? length : `${type ?? ""}`;
 }
 
 function show(song, text, bad = false) {
@@ -349,7 +350,8 @@ function showMixer(song, name, part, overviews) {
   for (const other of songs) other.card.item.removeAttribute("aria-current");
   song.card.item.setAttribute("aria-current", "true");
   if (name === "stems") {
-    song.seconds = mixer.duration; // Browsers count the padding of a format otherwise.
+    song.seconds = mixer.duration; // Browsers and decoders differ about the padding of a format.
+    lengthen(song);
     song.card.about.textContent = about(song);
   }
   get("mixer-song").textContent = name === "stems"

@@ -13,4 +13,7 @@ export function remember({ id, name, size, type, seconds }) {
   store([{ id, name, size, type, seconds }, ...without(id)]);
 }
 
+export const lengthen = ({ id, seconds }) =>
+  store(storedSongs().map((song) => (song.id === id ? { ...song, seconds } : song)));
+
 export const forget = ({ id }) => store(without(id));

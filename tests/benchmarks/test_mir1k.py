@@ -1,6 +1,8 @@
 """The table of MIR-1K as ``run_table.sh mir1k`` starts it."""
 
+import argparse
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,20 @@ def test_a_call_without_a_corpus_names_the_script(mir1k, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         mir1k.main(["--output", str(tmp_path)])
     assert "run_table.sh mir1k: error: name the folder" in capsys.readouterr().err
+
+
+def test_added_words_go_to_the_training_and_a_finished_run_keeps_its_own(
+    mir1k, tmp_path, monkeypatch
+):
+    options, calls = argparse.Namespace(tiny=False, train=["lr=2"]), []
+    monkeypatch.setattr(mir1k.commands, "train", lambda *words: calls.append(words))
+    mir1k.train("unmix", 3, tmp_path / "corpus", tmp_path, options)
+    (module, words, run) = calls.pop()
+    assert (module, words[-1], run) == ("unmix", "lr=2", tmp_path / "unmix-3")
+    run.mkdir()
+    (run / "done").write_text(json.dumps({"command": f"-m {' '.join(words)}"}))
+    mir1k.train("unmix", 3, tmp_path / "corpus", tmp_path, options)
+    options.train = ["lr=3"]
+    with pytest.raises(ValueError, match=r"unmix-3 was trained without lr=3; name"):
+        mir1k.train("unmix", 3, tmp_path / "corpus", tmp_path, options)
+    assert len(calls) == 1

@@ -120,4 +120,6 @@ def test_a_choice_may_be_called_none():
 def test_many_known_keys_are_counted_and_few_listed():
     assert c.unknown_key("-F", ["lr", "epochs"]).endswith("; known: lr, epochs")
     many = [f"key_{number}" for number in range(21)]
-    assert c.unknown_key("-F", many).endswith("; --help lists the 21 known ones")
+    assert c.unknown_key("-F", many, in_help=True).endswith(
+        "; --help lists the 21 known ones"
+    )

@@ -29,12 +29,12 @@ def test_a_fault_of_the_program_keeps_its_traceback():
 @pytest.mark.parametrize(
     ("error", "what"),
     [
-        (MemoryError("Unable to allocate 5 GiB"), "the memory is too small"),
+        (MemoryError("Unable to allocate 5 GiB"), "not enough memory"),
         (
             tf.errors.ResourceExhaustedError(
                 None, None, "{{node x}} OOM when allocating tensor with shape[3,9] and"
             ),
-            "the memory is too small for a tensor with shape[3,9]",
+            "not enough memory for a tensor of shape [3,9]",
         ),
     ],
 )
@@ -43,6 +43,12 @@ def test_too_little_memory_is_one_line(capsys, error, what):
     line = capsys.readouterr().err
     assert line.startswith(f"demo: {what}; use a shorter segment, a smaller batch")
     assert line.count("\n") == 1
+
+
+def test_a_full_disk_of_tensorflow_is_not_taken_for_too_little_memory():
+    error = tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        errors.exit_code("demo", fail(error))
 
 
 def test_an_interrupt_is_one_line_with_the_code_of_a_shell(capsys):

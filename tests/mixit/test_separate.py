@@ -221,6 +221,6 @@ def test_google_words_that_do_not_fit_are_refused(stereo, loaded, capsys):
 def test_google_words_without_a_counterpart_are_refused(stereo, loaded, capsys, flag):
     with pytest.raises(SystemExit):
         run_in_google_words(stereo, flag, "1")
-    assert f"argument {flag}: is not supported; " in capsys.readouterr().err
+    assert f"argument {flag}: not supported; " in capsys.readouterr().err
     assert not loaded
     assert not (stereo.parent / "new").exists()

@@ -160,7 +160,7 @@ def scored_targets(
     if len(targets) < 2:
         raise CorpusError(
             f"the model makes {', '.join(sources)} and the corpus has "
-            f"{', '.join(parts)}: museval needs at least two sources of both; "
+            f"{', '.join(parts)}: museval needs at least two that both have; "
             "give a corpus with the sources of the model, --targets vocals --residual "
             "accompaniment, or --aggregate"
         )

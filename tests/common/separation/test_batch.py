@@ -558,6 +558,6 @@ def test_a_file_that_needs_too_much_memory_is_one_line(song, out, capfd):
     separator = Separator(network, ["vocals"], RATE)
     item = batch.Input(song, "song", "song.wav")
     outcome = batch.attempt(separator, item, batch.Settings(out))
-    assert outcome.line.startswith("song.wav: the memory is too small; use a shorter")
+    assert outcome.line.startswith("song.wav: not enough memory; use a shorter")
     assert capfd.readouterr().err == ""
     assert not list(out.rglob("*.wav"))

@@ -73,7 +73,10 @@ def test_the_line_says_which_track_of_a_film_was_separated(tmp_path, song, capsy
     words = ["-i", song, "-map", "0:a", "-map", "0:a", "-c:a", "flac", film]
     subprocess.run(["ffmpeg", "-v", "error", *words], check=True)
     assert run(film, "--output", tmp_path / "out") == 0
-    assert "the first of 2 audio tracks, ffmpeg -i FILE -map" in capsys.readouterr().out
+    assert (
+        "the first of 2 audio tracks was separated; to extract"
+        in capsys.readouterr().out
+    )
 
 
 def test_options_change_the_outputs(tmp_path, song):
@@ -351,7 +354,7 @@ def test_an_empty_path_is_refused(tmp_path, monkeypatch, capsys, name, words):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
         run(*words)
-    assert f"{name} is empty; is the variable set" in capsys.readouterr().err
+    assert f"{name} is empty; is the variable that" in capsys.readouterr().err
     assert names(tmp_path) == []
 
 

@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +22,8 @@ from common.training.run_folder import (
     record,
 )
 from common.training.schedule import Schedule
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,16 @@ def test_a_run_is_trained_by_one_process_at_a_time(tmp_path):
 
 
 def test_a_lock_that_a_kill_left_blocks_nobody(tmp_path):
-    (tmp_path / LOCK).touch()
+    code = (
+        "import os; from pathlib import Path; from common.training import run_folder\n"
+        f"with run_folder.alone(Path({str(tmp_path)!r})): os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False)
+    assert killed.returncode == -9
+    assert (tmp_path / LOCK).exists()
     with alone(tmp_path):
         pass
+    assert not (tmp_path / LOCK).exists()
 
 
 def test_keys_of_earlier_releases_are_accepted(tmp_path):

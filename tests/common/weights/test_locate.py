@@ -37,7 +37,9 @@ def test_the_name_of_a_bundled_model_has_priority_over_a_path():
 
 @pytest.mark.parametrize("word", [None, 3, ""])
 def test_what_is_no_name_and_no_path_is_refused(word):
-    with pytest.raises(CheckpointError, match=f"is {word!r}.*expected a run folder"):
+    with pytest.raises(
+        CheckpointError, match=f"^{word!r} is not .*expected a run folder"
+    ):
         locate_model(word, MODELS)
 
 

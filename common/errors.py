@@ -22,7 +22,7 @@ CURES = {
 """What to do about errors of the file system."""
 
 TENSOR = re.compile(r"tensor with shape(\[[\d,]*\])")
-NO_MEMORY = re.compile("OOM|allocat|out of memory", re.I)
+NO_MEMORY = re.compile("OOM|allocate|allocating|out of memory", re.I)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

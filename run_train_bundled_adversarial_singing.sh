@@ -9,8 +9,9 @@
 #
 # MIR1K_DIR is the corpus in the split of Huang et al., or as published. The row
 # adversarial_171_augmented of benchmarks/mir1k.py is trained on 171 clips and measured on
-# the 825 of all other singers. It replaces adversarial/bundled/singing; its scores belong
-# on the card there. See setup.sh for the other variables it reads.
+# the 825 of all other singers. Files among the arguments need absolute paths. It replaces
+# adversarial/bundled/singing; its scores belong on the card there. See setup.sh for the
+# other variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 needed_folders=(MIR1K_DIR)

@@ -8,6 +8,7 @@
 #
 # MIR1K_DIR is the corpus in the split of Huang et al., or as published. The row unmix of
 # benchmarks/mir1k.py is trained on 171 clips and measured on the 825 of all other singers.
+# Files among the arguments need absolute paths.
 # It replaces unmix/bundled/singing; its scores belong on the card there. See setup.sh for
 # the other variables it reads.
 set -euo pipefail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,7 @@ case "$1 ${2:-}" in
   "-m uv") [[ -z "${NO_UV:-}" ]] ;;
   "-m pip") printf '%s\\n' "${PIP_SAYS:-Collecting numpy}"; exit "${PIP_EXIT:-0}" ;;
   "-m "*.job) exit "${JOB_EXIT:-0}" ;;
+  "-m "*.train) exit "${TRAIN_EXIT:-0}" ;;
 esac
 """
 APT = """#!/usr/bin/env bash
@@ -427,6 +429,20 @@ def test_missing_corpora_are_named_before_the_environment_is_made(machine, model
                 f"'{name} --help' says.\n"
             )
     assert not (machine.clone / ".venv").exists()
+
+
+@pytest.mark.parametrize("model", [*FOLDERS, *CORPORA.values()])
+def test_keys_are_checked_before_a_corpus_is_made(machine, model):
+    name = f"run_train_bundled_{model}.sh"
+    shutil.copy(REPOSITORY / name, machine.clone)
+    folders = dict.fromkeys(FOLDERS.get(model, []), str(machine.clone))
+    done = machine.run(
+        str(machine.clone / name), "lrr=1", TRAIN_EXIT="1", ROOT_DIR="runs", **folders
+    )
+    assert done.returncode == 1
+    *_, check = machine.called("")[:-1]
+    assert re.match(r"-m \w+\.train print_config with .*lrr=1", check)
+    assert not (machine.clone.parent / "runs").exists()
 
 
 def test_a_script_elsewhere_keeps_its_own_help(machine):

@@ -231,6 +231,11 @@ def validate(config: ModelConfig) -> None:
                 f"model_config.{name}={getattr(config, name)}; expected at least "
                 f"{least}"
             )
+    if config.num_hop > config.num_fft:
+        raise ConfigError(
+            f"model_config.num_hop={config.num_hop}; expected at most num_fft "
+            f"({config.num_fft}), so that frames leave no gaps"
+        )
     if not config.mono_downmix:
         raise ConfigError(
             "model_config.mono_downmix=false; expected true, because the networks take "

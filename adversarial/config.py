@@ -231,6 +231,11 @@ def validate(config: ModelConfig) -> None:
                 f"model_config.{name}={getattr(config, name)}; expected at least "
                 f"{least}"
             )
+    for name in ("adam_beta1", "adam_beta2"):
+        if not 0 <= getattr(config, name) < 1:
+            raise ConfigError(
+                f"model_config.{name}={getattr(config, name):g}; expected 0 to below 1"
+            )
     if config.num_hop > config.num_fft:
         raise ConfigError(
             f"model_config.num_hop={config.num_hop}; expected at most num_fft "

@@ -543,6 +543,7 @@ def words(config, *more):
     [
         (["phases=semisup", "corpora.unpaired=none"], "phases=semisup needs unpaired"),
         (["mono_downmix=false"], "mono_downmix=false; expected true"),
+        (["adam_beta1=1"], "model_config.adam_beta1=1; expected 0 to below 1"),
         (["num_fft=100"], "num_hop=256; expected at most num_fft (100)"),
         (["num_disc=0"], r"model_config.num_disc=0; expected at least 1"),
         (["corpora.root=/nowhere"], "the folder /nowhere does not exist"),

@@ -86,11 +86,10 @@ def in_best_order(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:
     >>> np.array_equal(in_best_order(waves, waves[::-1]), waves)
     True
     """
+    channels = zip(references.swapaxes(0, 1), estimates.swapaxes(0, 1), strict=True)
     pairs = [
         si_sdr(target[:, tf.newaxis], output[tf.newaxis], zero_mean=True)
-        for target, output in zip(
-            *map(_by_channel, (references, estimates)), strict=True
-        )
+        for target, output in channels
     ]
     order = best_permutation(-tf.add_n(pairs) / len(pairs))[1]
     return estimates[order.numpy()]
@@ -381,11 +380,6 @@ def _evaluate(
         saved.update({row["name"]: row for row in measured})
     finished = [saved[name] for track in tracks for name in _names(track)]
     return Evaluation(finished, summary(finished))
-
-
-def _by_channel(waves: np.ndarray) -> np.ndarray:
-    """Swap the first two axes: [sources, channels, samples]."""
-    return waves.swapaxes(0, 1)
 
 
 def _centred(waves: np.ndarray) -> tf.Tensor:

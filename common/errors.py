@@ -40,6 +40,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return exhausted and NO_MEMORY.search(str(error)) is not None
 
 
+def is_expected(error: BaseException) -> bool:
+    """Return whether an error is that of the input or the machine, and no bug.
+
+    >>> is_expected(OSError()), is_expected(MemoryError()), is_expected(KeyError())
+    (True, True, False)
+    """
+    return isinstance(error, ValueError | OSError) or is_out_of_memory(error)
+
+
 def sentence(error: BaseException) -> str:
     """Return the text of an error, with the cure if a disk or memory has failed.
 
@@ -91,8 +100,7 @@ def exit_code(program: str, action: Callable[[], int]) -> int:
         sys.stderr.write(f"{program}: interrupted\n")
         return 130
     except Exception as error:
-        expected = isinstance(error, ValueError | OSError) or is_out_of_memory(error)
-        if not expected or os.environ.get("SEPARATION_TRACEBACK"):
+        if not is_expected(error) or os.environ.get("SEPARATION_TRACEBACK"):
             raise
         sys.stderr.write(f"{program}: {sentence(error)}\n")
         return 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.audio.decoding import inspect
-from common.errors import is_out_of_memory, sentence
+from common.errors import is_expected, sentence
 from common.files import digest, write_json
 from common.overwriting import refuse_overwriting
 from common.separation import report as reports
@@ -154,7 +154,7 @@ def attempt(separator: Separator, item: Input, settings: Settings) -> Outcome:
     try:
         return _separate(separator, item, settings)
     except Exception as error:
-        expected = isinstance(error, ValueError | OSError) or is_out_of_memory(error)
+        expected = is_expected(error)
         if not expected or os.environ.get("SEPARATION_TRACEBACK"):
             traceback.print_exc()
         # After a bug, too, other files may succeed.

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 
 VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
 LEGACY = "TF_USE_LEGACY_KERAS"
@@ -45,6 +45,27 @@ class Finder:
             load = functools.partial(_load, spec.loader.exec_module)
             spec.loader.exec_module = load  # type: ignore[method-assign]
         return spec
+
+
+def shorten_interrupts() -> None:
+    """Let Ctrl-C end the imports of a command ``python -m ...`` without a traceback.
+
+    The exit code is 130 in a shell, as Python ends by the signal. Once a command runs,
+    :func:`common.errors.exit_code` reports interruptions.
+    """
+    if sys.argv[:1] != ["-m"]:  # the value while Python looks for the module
+        return
+    before = sys.excepthook
+
+    def report(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.stderr.write("interrupted\n")
+        else:
+            before(kind, error, trace)
+
+    sys.excepthook = report
 
 
 def prepare_tensorflow() -> None:
@@ -103,6 +124,9 @@ def _load(run: Callable[[ModuleType], None], module: ModuleType) -> None:
             run(module)
             gpus = module.config.list_physical_devices("GPU")
             is_well = bool(gpus) or not NVIDIA.exists()
+        except KeyboardInterrupt:
+            is_well = True
+            raise
         finally:
             stack.close()
             if log is not None and not is_well:

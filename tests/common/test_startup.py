@@ -24,11 +24,11 @@ class config:
 """
 
 
-def run(tmp_path, code, *, broken="", **environment):
+def run(tmp_path, code, *, broken="", command=(sys.executable, "-c"), **environment):
     (tmp_path / "tensorflow.py").write_text(NOISY.format(broken))
     keep = {k: v for k, v in os.environ.items() if not k.startswith("TF_CPP")}
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [*command, code],
         env={**keep, "PYTHONPATH": f"{tmp_path}:{ROOT}", **environment},
         capture_output=True,
         text=True,
@@ -66,6 +66,18 @@ def test_a_gpu_that_is_not_seen_shows_everything(tmp_path):
         "import pathlib; common.startup.NVIDIA = pathlib.Path('/'); import tensorflow",
     )
     assert "failed call to cuInit" in run(tmp_path, code).stderr
+
+
+def test_an_interruption_of_the_imports_is_one_line(tmp_path):
+    # The shell gives the exit code that users see. A test run in the background ignores
+    # SIGINT, and so would the command.
+    code = f"'{sys.executable}' -m mixit.separate --list; exit $?"
+    interrupt = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "os.kill(os.getpid(), signal.SIGINT)"
+    )
+    done = run(tmp_path, code, broken=interrupt, command=("sh", "-c"))
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 @pytest.mark.parametrize("level", ["0", "3"])

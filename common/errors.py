@@ -13,11 +13,22 @@ TEMPORARY_BYTES = 1 << 20
 """Bytes that a command needs in the temporary folder: TensorFlow writes code there."""
 
 SPACE = "free some space there, or choose a folder on another disk"
+DENIED = "change its permissions, or choose another path"
 CURES = {
     errno.ENOSPC: SPACE,
     errno.EDQUOT: SPACE,
     errno.ENAMETOOLONG: "rename the input, or choose a shorter name for the output",
     errno.EIO: "the disk or its connection fails, so choose a folder on another one",
+    errno.EFBIG: "raise the limit of the size of files (ulimit -f), or free your quota",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of this path is a file, so check the path",
+    errno.EISDIR: "name a file",
+    errno.EEXIST: "choose another path",
+    errno.ELOOP: "its symbolic links lead to each other, so check them",
+    errno.EACCES: DENIED,
+    errno.EPERM: DENIED,
+    errno.EROFS: "choose a folder on another disk",
 }
 """What to do about errors of the file system."""
 
@@ -50,7 +61,7 @@ def is_expected(error: BaseException) -> bool:
 
 
 def sentence(error: BaseException) -> str:
-    """Return the text of an error, with the cure if a disk or memory has failed.
+    """Return the text of an error, with the cure if memory or a file has failed.
 
     >>> sentence(OSError(errno.ENOSPC, "No space left on device", "a.wav"))
     'a.wav: No space left on device; free some space there, or choose a folder on \

@@ -21,6 +21,32 @@ def test_bad_input_is_one_line(capsys):
     assert capsys.readouterr().err == "demo: x=1: expected 2\n"
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("", "Is a directory; name a file"),
+        ("none", "No such file or directory; check the path"),
+        ("file/x", "Not a directory; a part of this path is a file, so check the path"),
+    ],
+)
+def test_a_path_that_cannot_be_opened_is_one_line(tmp_path, capsys, path, text):
+    (tmp_path / "file").touch()
+    assert errors.exit_code("demo", lambda: len((tmp_path / path).read_bytes())) == 1
+    assert capsys.readouterr().err == f"demo: {tmp_path / path}: {text}\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="Linux")
+def test_a_folder_that_cannot_be_made_is_one_line(capsys):
+    def make():
+        Path("/proc/runs/tables").mkdir(parents=True)
+        return 0
+
+    assert errors.exit_code("run_table.sh", make) == 1
+    assert capsys.readouterr().err == (
+        "run_table.sh: /proc/runs: No such file or directory; check the path\n"
+    )
+
+
 def test_a_fault_of_the_program_keeps_its_traceback():
     with pytest.raises(KeyError):
         errors.exit_code("demo", fail(KeyError("x")))

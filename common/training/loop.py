@@ -35,6 +35,9 @@ from common.training.resume import Progress, RequireFinite, Saver, TrainingError
 from common.training.run_folder import Run
 from common.training.schedule import Schedule
 
+FAILED = "failed"
+"""File of a dry run beside the run folder, by which its second process ends."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -188,14 +191,17 @@ def check(config: Run, build: Build[Run]) -> int:
         TrainingError: The weights differ, or the loss is not finite.
     """
     context = multiprocessing.get_context("spawn")
-    # The folder is removed first, even after a failure; that ends the other process.
     with (
-        ProcessPoolExecutor(1, mp_context=context) as pool,
         TemporaryDirectory(prefix="check-") as folder,
+        ProcessPoolExecutor(1, mp_context=context) as pool,
     ):
-        config = replace(config, output=folder)
+        config = replace(config, output=str(Path(folder, "run")))
         other = pool.submit(_check_again, config, build, os.getpid())
-        weights, loss = _three_steps(config, build)
+        try:
+            weights, loss = _three_steps(config, build)
+        except BaseException:
+            Path(folder, FAILED).touch()  # ends the other process
+            raise
         restored = other.result()
     pairs = zip(weights, restored, strict=True)
     # Of a value that is not a number, the maximum of Python depends on the order.
@@ -354,7 +360,7 @@ def _check_again(config: Run, build: Build[Run], parent: int) -> list[np.ndarray
     folder = run_folder.path_of(config)
     store = Checkpoints(folder, job.model, averages=averages)
     while store.restore_latest() is None:
-        if os.getppid() != parent or not folder.exists():
+        if os.getppid() != parent or (folder.parent / FAILED).exists():
             raise TrainingError("check failed before it had saved a checkpoint")
         time.sleep(0.2)
     return _third_step(job)

@@ -1,6 +1,8 @@
 """Interrupted runs end with the same bits as undisturbed ones."""
 
 import json
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -246,3 +248,24 @@ def test_a_check_compares_all_weights_of_both_processes(
     else:
         with pytest.raises(ValueError, match=words):
             loop.check(toys.config(), toys.build)
+
+
+def test_a_check_that_fails_at_once_ends_its_second_process(toys, monkeypatch):
+    def fails(*_):
+        raise ValueError("no such weights")
+
+    def late(*arguments):
+        time.sleep(0.5)  # the folder of the dry run must not be made again after this
+        return start(*arguments)
+
+    parents = [os.getpid()] * 5 + [0] * 5  # 0 ends the second process anyway
+    start = loop._start
+    monkeypatch.setattr(loop, "_start", late)
+    monkeypatch.setattr(loop, "_three_steps", fails)
+    monkeypatch.setattr(loop.os, "getppid", lambda: parents.pop(0))
+    monkeypatch.setattr(
+        loop, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1)
+    )
+    with pytest.raises(ValueError, match="no such weights"):
+        loop.check(toys.config(), toys.build)
+    assert len(parents) == 9

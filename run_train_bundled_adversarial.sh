@@ -27,5 +27,6 @@ python -m adversarial.train with tiny output="$run" \
   batch_size=8 excerpts_reused=false epoch_it=100 patience=4 train.epochs=12 \
   init_from=sup init_sup_sep_lr=1e-3 init_unsup_sep_lr=3e-4 init_disc_lr=1e-3 \
   train.checkpoint_steps=100 train.log_steps=50 "$@"
+if [[ " $* " == *" --check "* ]]; then exit; fi
 python -m adversarial.evaluate "$run"
 python -m adversarial.convert "$run" "$repo/adversarial/bundled/mini" --bundle

@@ -23,5 +23,6 @@ run=${RUN_DIR:-$ROOT_DIR/adversarial/singing/$(date +%Y-%m-%d_%H-%M-%S)}
 row=adversarial_171_augmented
 python "$repo/benchmarks/mir1k.py" --root "$MIR1K_DIR" \
   --output "$run" --rows "$row" --seeds 0 --train "$@"
+if [[ " $* " == *" --check "* ]]; then exit; fi
 PYTHONSAFEPATH=1 python -m adversarial.convert "$run/$row-0" \
   "$repo/adversarial/bundled/singing" --bundle

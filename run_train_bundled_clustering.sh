@@ -25,5 +25,6 @@ python -m clustering.train with tiny dataset=musdb data_root="$data" output="$ru
   spectral.recurrent.hidden=64 spectral.embedding=12 cluster.percentile=95 \
   lr=2e-3 lr_decay_patience=2 \
   train.epochs=10 train.steps_per_epoch=150 train.checkpoint_steps=150 "$@"
+if [[ " $* " == *" --check "* ]]; then exit; fi
 python -m clustering.evaluate "$run" --root "$data"
 python -m clustering.convert "$run" "$repo/clustering/bundled/mini" --bundle

@@ -68,6 +68,7 @@ python -m unmix.train with umxse dataset=mix_folders data_root="$data/mixtures" 
   target=speech,noise target_dir=none interferer_dirs= model.hidden_size=192 \
   source_augmentations=gain random_track_mix=true segment_seconds=3 lr_decay_patience=5 patience=20 \
   train.epochs=30 train.steps_per_epoch=60 train.checkpoint_steps=60 train.log_steps=20 "$@"
+if [[ " $* " == *" --check "* ]]; then exit; fi
 for test in mixtures mixtures_unheard; do
   PYTHONSAFEPATH='' python "$repo/benchmarks/bundled_scores.py" unmix "$run" \
     --dataset mix_folders --data "$data/$test" --stoi speech --output "$run/$test.json"

@@ -23,5 +23,6 @@ python -m mixit.train with tiny data_root="$data" records="$data-records" output
   model.basis=stft model.window_samples=512 model.hop_samples=128 \
   model.bottleneck=96 model.conv_channels=192 batch_size=16 lr=2e-3 lr_decay_steps=600 \
   train.epochs=5 train.steps_per_epoch=300 train.checkpoint_steps=300 "$@"
+if [[ " $* " == *" --check "* ]]; then exit; fi
 python -m mixit.evaluate --model "$run" --split eval
 python -m mixit.convert "$run" "$repo/mixit/bundled/mini" --bundle

@@ -41,6 +41,7 @@ train() {
 corpus --output "$data"
 train data_root="$data" records="$data/records" output="$run/first" \
   target=vocals,drums,bass,other train.epochs=12 train.checkpoint_steps=100 lr=2e-3 "$@"
+if [[ " $* " == *" --check "* ]]; then exit; fi
 
 for split in train valid test; do
   mkdir -p "$data-machines/$split"

@@ -21,4 +21,5 @@ PYTHONSAFEPATH=1 python -m unmix.train print_config with umx "$@" >/dev/null
 run=${RUN_DIR:-$ROOT_DIR/unmix/singing/$(date +%Y-%m-%d_%H-%M-%S)}
 python "$repo/benchmarks/mir1k.py" --root "$MIR1K_DIR" \
   --output "$run" --rows unmix --seeds 0 --train "$@"
+if [[ " $* " == *" --check "* ]]; then exit; fi
 PYTHONSAFEPATH=1 python -m unmix.convert "$run/unmix-0" "$repo/unmix/bundled/singing" --bundle --half

@@ -58,6 +58,7 @@ train() { # output arguments
 }
 # The second training begins with the rate of the first.
 train "$run-first" train.epochs=10 lr_decay_steps=600 "$@"
+if [[ " $* " == *" --check "* ]]; then exit; fi
 train "$run" initial="$run-first" train.epochs=12 lr_decay_steps=800 "$@"
 python -m mixit.evaluate --model "$run" --split eval
 for test in mixtures unheard; do

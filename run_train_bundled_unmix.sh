@@ -21,5 +21,6 @@ python -m common.synthetic.miniature musdb "$data" \
   --sample-rate 16000 --train 100 --test 10
 python -m unmix.train with tiny data_root="$data" output="$run" \
   lr=3e-3 train.epochs=25 train.steps_per_epoch=80 train.checkpoint_steps=80 "$@"
+if [[ " $* " == *" --check "* ]]; then exit; fi
 python -m unmix.evaluate --model "$run" --root "$data"
 python -m unmix.convert "$run" "$repo/unmix/bundled/mini" --bundle

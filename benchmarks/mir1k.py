@@ -22,6 +22,7 @@ import hashlib
 import importlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +81,8 @@ def _main(options: argparse.Namespace) -> int:
     root = options.root or _miniature(output)
     corpus = prepare(root, output / "corpus")
     runs = [(row, seed) for seed in options.seeds for row in options.rows]
+    if "--check" in options.train:
+        return _check(runs, corpus, output, options)
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda run: train(*run, corpus, output, options), runs))
     tracks = mir1k.tracks(root, "test")
@@ -169,6 +172,22 @@ def train(
     command = [*words(row, corpus, run, seed, options.tiny), *options.train]
     _check_words(run, options.train)
     commands.train(row.pillar, command, run)
+
+
+def _check(
+    runs: Sequence[tuple[str, int]],
+    corpus: Path,
+    output: Path,
+    options: argparse.Namespace,
+) -> int:
+    """Run the dry runs of the trainings; return the exit code of the first failure."""
+    for name, seed in runs:
+        row, run = ROWS[name], output / f"{name}-{seed}"
+        command = [*words(row, corpus, run, seed, options.tiny), *options.train]
+        program = [sys.executable, "-m", f"{row.pillar}.train", *command]
+        if code := subprocess.run(program, cwd=commands.ROOT, check=False).returncode:
+            return code
+    return 0
 
 
 def _check_words(run: Path, added: Sequence[str]) -> None:

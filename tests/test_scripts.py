@@ -445,6 +445,22 @@ def test_keys_are_checked_before_a_corpus_is_made(machine, model):
     assert not (machine.clone.parent / "runs").exists()
 
 
+@pytest.mark.parametrize("model", [*FOLDERS, *CORPORA.values()])
+def test_a_dry_run_ends_after_the_check(machine, model):
+    name = f"run_train_bundled_{model}.sh"
+    shutil.copy(REPOSITORY / name, machine.clone)
+    folders = dict.fromkeys(FOLDERS.get(model, []), str(machine.clone))
+    for program in ("find", "sort", "realpath", "ln", "basename"):
+        link = machine.programs / program
+        if not link.exists():
+            link.symlink_to(shutil.which(program))
+    done = machine.run(str(machine.clone / name), "--check", ROOT_DIR="runs", **folders)
+    assert done.returncode == 0, done.stderr
+    called = machine.called("")[:-1]
+    assert " --check" in called[-1]
+    assert not [line for line in called if "evaluate" in line or "convert" in line]
+
+
 def test_a_script_elsewhere_keeps_its_own_help(machine):
     script = f'echo mine >{machine.clone.parent}/mine; . "a clone/setup.sh"; echo on'
     (machine.clone.parent / "run_tests.sh").write_text(script)

@@ -89,6 +89,8 @@ class Scalars(keras.callbacks.Callback):
             line["epoch"] = epoch
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**line, **values}) + "\n")
+        if split == "train" and epoch is not None and self._step % self._every == 0:
+            return  # TensorBoard has the point of this step
         with self._writers[split].as_default(step=self._step):
             for tag, value in values.items():
                 tf.summary.scalar(tag, value)

@@ -66,6 +66,13 @@ def test_scalars_go_to_json_lines_and_tensorboard(tmp_path):
     ]
 
 
+def test_a_step_has_one_point_in_tensorboard(tmp_path):
+    fit([Scalars(tmp_path, every=2, start_step=0)])
+    assert sum(line["step"] == 4 for line in read_scalars(tmp_path)) == 3
+    points = events(tmp_path / "events" / "train")
+    assert [step for tag, _, step in points if tag == "loss"] == [2, 4, 6, 8]
+
+
 def test_lines_after_the_checkpoint_are_removed(tmp_path):
     path = tmp_path / "scalars.jsonl"
     lines = [json.dumps({"split": "train", "step": step}) for step in (1, 2, 3)]

@@ -18,7 +18,7 @@
 #   FUSS_RETRY_SECONDS  pause after a broken connection, doubled each time; default 2
 # The set is CC BY 4.0, its source clips are CC0 from freesound.org (FSD50K).
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 root=${ROOT_DIR:-$repo/runs}
 downloads=${DOWNLOAD_DIR:-$root/download}
 mixtures=${DEV_DATA_DIR:-$root/fuss_dev}

@@ -9,7 +9,7 @@ if [[ " html linkcheck --help -h " != *" ${1:-html} "* ]]; then
   echo "run_docs.sh: $1 is unknown: expected html or linkcheck." >&2
   exit 2
 fi
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 cd -- "$repo"

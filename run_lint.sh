@@ -6,7 +6,7 @@ if (($#)) && [[ "$1" != --help && "$1" != -h ]]; then
   echo "run_lint.sh: $1 is unknown: it takes no arguments." >&2
   exit 2
 fi
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 cd -- "$repo"

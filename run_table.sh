@@ -29,7 +29,7 @@
 # After an interruption the same command continues. See setup.sh for the variables it
 # reads.
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 tables=(mixit fuss_baseline musdb18 wsj0_2mix wham wham_noisy adversarial mir1k)
 if [[ "${1:-}" == --list || "${1:-}" == --help || "${1:-}" == -h ]]; then
   sed -n '2,/^set/{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"

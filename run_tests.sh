@@ -9,7 +9,7 @@
 #   ./run_tests.sh -m ci             the slow tests that .ci/run runs
 #   ./run_tests.sh tests/mixit -x    only these tests
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 cd -- "$repo"

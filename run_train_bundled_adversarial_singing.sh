@@ -13,7 +13,7 @@
 # adversarial/bundled/singing; its scores belong on the card there. See setup.sh for the
 # other variables it reads.
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 needed_folders=(MIR1K_DIR)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"

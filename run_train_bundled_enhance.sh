@@ -14,7 +14,7 @@
 # It replaces unmix/bundled/enhance; its scores belong on the card there. It needs ffmpeg.
 # See setup.sh for the other variables it reads.
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 needed_folders=(SPEECH_DIR ENVIRONMENT_DIR)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"

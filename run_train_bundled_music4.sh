@@ -16,7 +16,7 @@
 # It replaces unmix/bundled/music4; its scores belong on the card there. See setup.sh for
 # the other variables it reads.
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 needed_folders=(ALBUM_DIR MIDI_DIR MIR1K_DIR)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"

@@ -12,7 +12,7 @@
 # It replaces unmix/bundled/singing; its scores belong on the card there. See setup.sh for
 # the other variables it reads.
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 needed_folders=(MIR1K_DIR)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"

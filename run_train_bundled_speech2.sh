@@ -12,7 +12,7 @@
 # clustering/bundled/speech2; its scores belong on the card there. It needs ffmpeg. See
 # setup.sh for the other variables it reads.
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 needed_folders=(SPEECH_DIR)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"

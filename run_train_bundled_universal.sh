@@ -15,7 +15,7 @@
 # sources, all labelled. It replaces mixit/bundled/universal; its scores belong on the card
 # there. See setup.sh for the other variables it reads.
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 needed_folders=(SPEECH_DIR ENVIRONMENT_DIR DIGITS_DIR OTHER_DIRS)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"

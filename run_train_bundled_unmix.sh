@@ -9,7 +9,7 @@
 # It replaces the networks in unmix/bundled/mini; its scores belong on the card there. See
 # setup.sh for the variables it reads.
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 export PYTHONSAFEPATH=1

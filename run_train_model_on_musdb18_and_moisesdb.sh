@@ -18,7 +18,7 @@
 # the song that is separated at the end, by default the first of the test set. See setup.sh
 # for the variables it reads.
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 

@@ -11,7 +11,7 @@
 # (SEPARATION_CACHE) for mixit.load("yfcc100m"); REPORT names the report, default
 # published_weights.md in ROOT_DIR. The exit code is 0 only if every model was verified.
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 

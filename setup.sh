@@ -21,6 +21,12 @@
 # this file: it prints the comment at their top for --help, and requires that each
 # variable in their list needed_folders is a folder.
 
+if [ -z "${BASH_VERSION:-}" ]; then # zsh and dash read no further
+  echo "setup.sh: this shell is not bash: run ./setup.sh, then '. .venv/bin/activate' (LANE=tfio: .venv-tfio)." >&2
+  # shellcheck disable=SC2317 # Only a sourced file can return.
+  return 1 2>/dev/null || exit 1
+fi
+
 _separation_help() { # script, its arguments; ends the script where they ask for help
   local word
   for word in "${@:2}"; do
@@ -63,9 +69,10 @@ _separation_source() { # folder of this file
 }
 
 if (return 0 2>/dev/null); then
-  _separation_begin "$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)" \
-    "${BASH_SOURCE[1]:-}" "$@"
-  if _separation_source "$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
+  # Links are followed, so that a link to a script in another folder works.
+  _separation_begin "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")" \
+    "$(realpath -- "${BASH_SOURCE[1]:-}" 2>/dev/null)" "$@"
+  if _separation_source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")"
   then
     unset -f _separation_help _separation_begin _separation_source _separation_folder
     return 0
@@ -76,7 +83,7 @@ if (return 0 2>/dev/null); then
 fi
 
 set -euo pipefail
-repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+repo=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 lane=${LANE:-current}
 # A user's own Python settings must not decide what the environment holds.
 unset PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX

@@ -21,7 +21,8 @@ CORPORA = {
     "musdb18_and_moisesdb": "adversarial",
 }
 PROGRAMS = (
-    "awk bash cat chmod cksum cp date dirname env flock grep mkdir mv rm sed tail tee"
+    "awk bash cat chmod cksum cp date dirname env flock grep mkdir mv realpath rm sed "
+    "tail tee"
 )
 
 # Answers as an interpreter would; an environment made from it holds itself.
@@ -459,6 +460,27 @@ def test_a_dry_run_ends_after_the_check(machine, model):
     called = machine.called("")[:-1]
     assert " --check" in called[-1]
     assert not [line for line in called if "evaluate" in line or "convert" in line]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--check"]])
+def test_a_link_to_a_script_runs_it(machine, words):
+    link = machine.clone.parent / "links" / "train"
+    link.parent.mkdir()
+    link.symlink_to(machine.clone / "run_train_model_on_fuss.sh")
+    script = str(machine.clone / "run_train_model_on_fuss.sh")
+    first, second = machine.run(script, *words), machine.run(str(link), *words)
+    assert second.returncode == 0
+    assert second.stdout == first.stdout
+
+
+@pytest.mark.skipif(shutil.which("dash") is None, reason="needs a shell without arrays")
+@pytest.mark.parametrize("words", [["{}"], ["-c", '. "{}"']])
+def test_another_shell_than_bash_is_refused_in_a_sentence(machine, words):
+    command = [word.format(machine.clone / "setup.sh") for word in words]
+    done = machine.run(shutil.which("dash"), *command)
+    assert done.returncode != 0
+    assert done.stderr.startswith("setup.sh: this shell is not bash: run ./setup.sh")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_script_elsewhere_keeps_its_own_help(machine):

@@ -130,5 +130,5 @@ def _check_temporary_folder() -> None:
     except OSError as error:
         raise OSError(
             f"the temporary folder cannot take {TEMPORARY_BYTES} bytes ({error}); free "
-            "some space or set TMPDIR to another folder"
+            "some space, raise the limit of ulimit -f, or set TMPDIR to another folder"
         ) from error

@@ -47,13 +47,26 @@ class Finder:
         return spec
 
 
+def replace_closed_streams() -> None:
+    """Open the null device for each standard stream that a command starts without.
+
+    Otherwise a line of output is an error, or goes to the file that is opened next.
+    """
+    if sys.argv[:1] != ["-m"]:  # the value while Python looks for the module
+        return
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
 def shorten_interrupts() -> None:
     """Let Ctrl-C end the imports of a command ``python -m ...`` without a traceback.
 
     The exit code is 130 in a shell, as Python ends by the signal. Once a command runs,
     :func:`common.errors.exit_code` reports interruptions.
     """
-    if sys.argv[:1] != ["-m"]:  # the value while Python looks for the module
+    if sys.argv[:1] != ["-m"]:
         return
     before = sys.excepthook
 

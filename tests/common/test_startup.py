@@ -68,6 +68,13 @@ def test_a_gpu_that_is_not_seen_shows_everything(tmp_path):
     assert "failed call to cuInit" in run(tmp_path, code).stderr
 
 
+@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_runs_with_closed_streams(tmp_path, closed):
+    code = f"'{sys.executable}' -m common.weights.registry list {closed}"
+    done = run(tmp_path, code, command=("sh", "-c"))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_an_interruption_of_the_imports_is_one_line(tmp_path):
     # The shell gives the exit code that users see. A test run in the background ignores
     # SIGINT, and so would the command.

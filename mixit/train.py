@@ -167,7 +167,8 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
 
     Raises:
         ConfigError: The batch cannot be divided into mixtures of mixtures, there are
-            too few outputs, or too many for the search, or an option is out of range.
+            too few outputs, or too many for the search, several microphones, or an
+            option is out of range.
     """
     _check(config)
     pairs = config.batch_size // 2
@@ -220,17 +221,7 @@ def _check(config: MixitConfig) -> None:
             f"batch_size={config.batch_size}: expected an even number of mixtures for "
             "each replica, because two make one mixture of mixtures"
         )
-    outputs = config.model.num_sources
-    if config.assignment == "search" and 2**outputs > MOST_ASSIGNMENTS:
-        raise ConfigError(
-            f"model.num_sources={outputs}: {2**outputs} assignments are too many to "
-            "search; set assignment=least_squares, or use fewer outputs"
-        )
-    if outputs < 2 and config.labelled < 1.0:
-        raise ConfigError(
-            f"model.num_sources={outputs}: expected at least 2 outputs, one for each "
-            "mixture; train with labelled=1, or use more outputs"
-        )
+    _check_network(config)
     for name, least in (("lr", 0), ("lr_decay_steps", 1), ("clip_norm", 0)):
         value = getattr(config, name)
         if value < least:
@@ -253,6 +244,26 @@ def _check(config: MixitConfig) -> None:
         raise ConfigError(
             f"segment_seconds={config.segment_seconds:g} and validation_examples="
             f"{config.validation_examples}; expected more than 0 s and at least 0 (all)"
+        )
+
+
+def _check_network(config: MixitConfig) -> None:
+    """Check the numbers of outputs and microphones."""
+    outputs = config.model.num_sources
+    if config.assignment == "search" and 2**outputs > MOST_ASSIGNMENTS:
+        raise ConfigError(
+            f"model.num_sources={outputs}: {2**outputs} assignments are too many to "
+            "search; set assignment=least_squares, or use fewer outputs"
+        )
+    if outputs < 2 and config.labelled < 1.0:
+        raise ConfigError(
+            f"model.num_sources={outputs}: expected at least 2 outputs, one for each "
+            "mixture; train with labelled=1, or use more outputs"
+        )
+    if config.model.num_mics > 1:
+        raise ConfigError(
+            f"model.num_mics={config.model.num_mics}: only networks for one microphone "
+            "can be trained, because the examples have one channel; set it to 1"
         )
 
 

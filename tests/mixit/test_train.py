@@ -201,6 +201,7 @@ def test_odd_batch(config, batch_size):
         ({"segment_seconds": 0.0}, "segment_seconds=0 and validation_examples"),
         ({"validation_examples": -1}, "validation_examples=-1; expected"),
         ({"model": replace(TINY.model, num_sources=1)}, "num_sources=1: expected at"),
+        ({"model": replace(TINY.model, num_mics=2)}, "num_mics=2: only networks for"),
         ({"clip_norm": -1.0}, "clip_norm=-1: expected at least 0"),
         ({"lr_decay_steps": 0}, "lr_decay_steps=0: expected at least 1"),
         ({"lr_decay_rate": -0.5}, "lr_decay_rate=-0.5: expected above 0 and at"),

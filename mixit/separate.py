@@ -172,8 +172,8 @@ def _of_graph(meta_graph: MetaGraph, sample_rate: int, chunks: dict) -> Separato
     if meta_graph.num_mics > 1:
         raise MetaGraphError(
             f"the meta graph takes {meta_graph.num_mics} microphones and estimates the "
-            "sources at the first alone; use mixit.google.graph.MetaGraph, or "
-            "leave metagraph out"
+            "sources at the first alone; leave metagraph out, or if the network is not "
+            "built natively, call mixit.google.graph.MetaGraph(PATH) in Python"
         )
     return Separator(
         lambda mixture: meta_graph(mixture)[:, :, np.newaxis],

@@ -166,7 +166,8 @@ def _sizes(shapes: Shapes, facts: Facts) -> _Sizes:
             return _Sizes(mics, coefficients, sources)
         raise CheckpointError(
             f"the meta graph is fed {facts.num_mics} microphones, but the network has "
-            f"{mics} inputs, which is not built natively; {AS_IT_IS}"
+            f"{mics} inputs, which is not built natively; call "
+            "mixit.google.graph.MetaGraph(PATH) in Python"
         )
     raise CheckpointError(
         f"{INITIAL} has {rows} rows and {MASK} {masks} columns, which are no masks of "

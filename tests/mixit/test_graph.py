@@ -11,12 +11,12 @@ from tensorflow.core.protobuf import meta_graph_pb2
 import mixit
 from common import audio
 from common.training.checkpoint import CheckpointError
-from common.weights.tf1 import MetaGraphError, Session
+from common.weights.tf1 import MetaGraphError, Session, locate, read
 from mixit import convert, separate
 from mixit.config import FUSS
 from mixit.google import graph as metagraph
 from mixit.google.graph import MetaGraph, largest_difference
-from mixit.google.restore import restore, start_from
+from mixit.google.restore import architecture, restore, start_from
 from mixit.train import compiled
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
@@ -118,8 +118,15 @@ def test_sounds_shorter_than_a_frame(unpack):
 def test_graph_of_several_microphones_is_no_separator(unpack):
     folder, _ = unpack("mics_none_global")
     assert mixit.load(folder).channels == 2
-    with pytest.raises(MetaGraphError, match="takes 2 microphones and estimates"):
+    with pytest.raises(
+        MetaGraphError, match=r"takes 2 microphones.*google\.graph\.Meta"
+    ):
         mixit.load(folder, metagraph=True)
+    fed = metagraph.Facts(num_mics=1)
+    with pytest.raises(
+        CheckpointError, match=r"is fed 1 mic.*call mixit\.google\.graph"
+    ):
+        architecture(read(locate(folder)), facts=fed)
 
 
 def dilate(node):

@@ -1,9 +1,9 @@
 """Convert models of others: ``python -m clustering.convert SOURCE DEST``.
 
-The command restores a file of nussl's ``SeparationModel.save``, or a Conv-TasNet of
-asteroid or torchaudio, and compares our network with that of the file, computed in
-float64 by :mod:`clustering.foreign.float64`. Then it writes the run folder DEST, which
-:mod:`clustering.separate` loads. ``--check`` only compares.
+The command restores a file of nussl's ``SeparationModel.save``, a TasNet of asteroid
+or a Conv-TasNet of asteroid or torchaudio. It compares our network with that of the
+file, computed in float64 by :mod:`clustering.foreign.float64`, and writes the run
+folder DEST, which :mod:`clustering.separate` loads. ``--check`` only compares.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from clustering import load, weights
 from clustering.config import ClusteringConfig
 from clustering.foreign.conv_tasnet_file import ConvTasnetFile
 from clustering.foreign.float64 import magnitude_reference, waveform_reference
+from clustering.foreign.lstm_tasnet_file import LstmTasnetFile
 from clustering.foreign.nussl_file import NusslModel
 from clustering.models.network import named_outputs, network
 from common.config import load as load_config
@@ -42,7 +43,8 @@ from common.weights.locate import locate_model
 TOLERANCE = 1e-4
 """Largest accepted difference, relative to the largest number."""
 
-Model = NusslModel | ConvTasnetFile
+Waveforms = ConvTasnetFile | LstmTasnetFile
+Model = NusslModel | Waveforms
 
 
 def check(model: Model, frames: int = 40) -> float:
@@ -59,10 +61,10 @@ def check(model: Model, frames: int = 40) -> float:
     Raises:
         CheckpointError: It is above 1e-4.
     """
-    if isinstance(model, ConvTasnetFile):
-        pairs = _waveforms(model, frames)
-    else:
+    if isinstance(model, NusslModel):
         pairs = _spectra(model, frames)
+    else:
+        pairs = _waveforms(model, frames)
     differences = [_difference(*pair) for pair in pairs]
     if not max(differences) <= TOLERANCE:
         raise CheckpointError(
@@ -168,8 +170,8 @@ def _main(options: argparse.Namespace) -> int:
 
 def _description(config: ClusteringConfig) -> str:
     size, hop = config.window_samples, config.hop_samples
-    if config.kind == "conv_tasnet":
-        bank = config.conv_tasnet.filterbank
+    if config.kind in ("tasnet", "conv_tasnet"):
+        bank = getattr(config, config.kind).filterbank
         size, hop = bank.size, bank.stride
     return f"{config.kind}, {config.sample_rate} Hz, frames of {size} every {hop}"
 
@@ -189,9 +191,7 @@ def _spectra(model: NusslModel, frames: int) -> list[tuple[np.ndarray, np.ndarra
     return pairs
 
 
-def _waveforms(
-    model: ConvTasnetFile, frames: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _waveforms(model: Waveforms, frames: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Outputs of a network on waveforms, and those of the file."""
     bank = model.network.config.filterbank
     samples = bank.size + (frames - 1) * bank.stride + 1

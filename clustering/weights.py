@@ -17,9 +17,15 @@ import tf_keras as keras
 
 from clustering import published
 from clustering.config import ClusteringConfig
-from clustering.foreign import conv_tasnet_file, experiment_file, nussl_file
+from clustering.foreign import (
+    conv_tasnet_file,
+    experiment_file,
+    lstm_tasnet_file,
+    nussl_file,
+)
 from clustering.foreign.conv_tasnet_file import ConvTasnetFile
 from clustering.foreign.experiment_file import Experiment
+from clustering.foreign.lstm_tasnet_file import LstmTasnetFile
 from clustering.foreign.nussl_file import NusslModel
 from clustering.models.network import network
 from common.config import ConfigError, flatten, override
@@ -125,7 +131,7 @@ def restore_named(experiment: Experiment, checkpoint: str | None = None) -> Trai
     return Trained(net, override(config, experiment.clustering))
 
 
-def read(location: Location) -> NusslModel | ConvTasnetFile:
+def read(location: Location) -> NusslModel | ConvTasnetFile | LstmTasnetFile:
     """Restore the network of a file of another program.
 
     Args:
@@ -149,8 +155,12 @@ def read(location: Location) -> NusslModel | ConvTasnetFile:
     if not path.is_file():
         raise CheckpointError(f"{path} holds no {CONFIG}; {MODELS.expected}")
     try:
-        of_asteroid = conv_tasnet_file.is_one(torch_file.read(path))
+        content = torch_file.read(path)
     except TorchFileError:
-        # The other reader knows more about what else nussl keeps in a file.
-        of_asteroid = False
-    return conv_tasnet_file.load(path) if of_asteroid else nussl_file.load(path)
+        # The reader of nussl knows more about what else it keeps in a file.
+        content = None
+    if lstm_tasnet_file.is_one(content):
+        return lstm_tasnet_file.load(path)
+    if conv_tasnet_file.is_one(content):
+        return conv_tasnet_file.load(path)
+    return nussl_file.load(path)

@@ -35,24 +35,6 @@ from common.weights import torch_file
 from common.weights.torch_file import TorchFileError
 
 CLASS = "ConvTasNet"
-REQUIRED = ("n_src", "n_filters", "kernel_size", "bn_chan", "hid_chan")
-DEFAULTS: Mapping[str, Any] = {
-    "out_chan": None,
-    "n_blocks": 8,
-    "n_repeats": 3,
-    "skip_chan": 128,
-    "conv_kernel_size": 3,
-    "norm_type": "gLN",
-    "mask_act": "sigmoid",
-    "in_chan": None,
-    "causal": False,
-    "fb_name": "free",
-    "stride": None,
-    "encoder_activation": None,
-    "sample_rate": None,
-}
-"""What asteroid takes where a file leaves an argument out."""
-
 STACK = 8
 """Blocks of a repeat of ``conv_tasnet_base``; the tensors do not say the number."""
 
@@ -62,6 +44,48 @@ MASKS: Mapping[str, MaskActivation] = {
     "sigmoid": "sigmoid",
     "softmax": "softmax",
 }
+
+
+class Arguments(NamedTuple):
+    """Arguments of a class of asteroid.
+
+    Attributes:
+        required: Those without a default, all of them whole numbers above 0.
+        defaults: What asteroid takes where a file leaves an argument out.
+        sizes: Those with a default that are whole numbers above 0.
+        choices: Supported values of others.
+    """
+
+    required: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    sizes: tuple[str, ...]
+    choices: Mapping[str, tuple[Any, ...]]
+
+
+ARGUMENTS = Arguments(
+    required=("n_src", "n_filters", "kernel_size", "bn_chan", "hid_chan"),
+    defaults={
+        "out_chan": None,
+        "n_blocks": 8,
+        "n_repeats": 3,
+        "skip_chan": 128,
+        "conv_kernel_size": 3,
+        "norm_type": "gLN",
+        "mask_act": "sigmoid",
+        "in_chan": None,
+        "causal": False,
+        "fb_name": "free",
+        "stride": None,
+        "encoder_activation": None,
+        "sample_rate": None,
+    },
+    sizes=("n_blocks", "n_repeats", "conv_kernel_size"),
+    choices={
+        "norm_type": get_args(ChannelNorm),
+        "mask_act": tuple(MASKS),
+        "causal": (False, True),
+    },
+)
 
 
 class Names(NamedTuple):
@@ -222,33 +246,50 @@ def _described(content: Tensors) -> tuple[shapes.ConvTasnet, Names, int | None]:
     """Find shape, names and sample rate of the network of a file."""
     if "model_name" not in content:
         return _of_tensors(content), TORCHAUDIO, None
-    name, args = content["model_name"], content.get("model_args")
+    name = content["model_name"]
     if name != CLASS:
         raise NetworkError(
-            f"it is the network {str(name)[:80]} of asteroid; expected {CLASS}, the "
-            "only one of them that there is here"
+            f"it is the network {str(name)[:80]} of asteroid; expected {CLASS} or "
+            "LSTMTasNet, the two of them that there are here"
         )
-    whole = isinstance(args, Mapping) and isinstance(content.get("state_dict"), Mapping)
-    if not isinstance(args, Mapping) or not whole:
-        raise NetworkError("it lacks model_args or state_dict; expected both")
-    values = _arguments(args)
+    values = arguments(content, ARGUMENTS)
     rate = values["sample_rate"]
     return _of_arguments(values), ASTEROID, None if rate is None else int(rate)
 
 
-def _arguments(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the arguments of a network, all of which must be understood."""
-    values = {**DEFAULTS, **args}
+def arguments(content: Tensors, expected: Arguments) -> dict[str, Any]:
+    """Check the arguments of a network of asteroid, all of which must be understood.
+
+    Args:
+        content: What a file of asteroid holds.
+        expected: Arguments of the class of the network.
+
+    Returns:
+        Values of all arguments, the defaults among them.
+
+    Raises:
+        NetworkError: There is no such network here.
+    """
+    args, state = content.get("model_args"), content.get("state_dict")
+    if not isinstance(args, Mapping) or not isinstance(state, Mapping):
+        raise NetworkError("it lacks model_args or state_dict; expected both")
+    values = {**expected.defaults, **args}
     for name in values:
-        if name not in (*REQUIRED, *DEFAULTS):
+        if name not in (*expected.required, *expected.defaults):
             raise NetworkError(f"it has the unknown argument {str(name)[:80]}")
-    for name in REQUIRED:
+    for name in expected.required:
         if name not in values:
             raise NetworkError(f"it lacks the argument {name}")
-    sizes = (*REQUIRED, "n_blocks", "n_repeats", "conv_kernel_size")
-    for name in sizes:
+    for name in (*expected.required, *expected.sizes):
         if type(values[name]) is not int or values[name] < 1:
             raise unknown_value("it", name, values[name], "a whole number above 0")
+    _check_values(values, expected.choices)
+    return values
+
+
+def _check_values(
+    values: Mapping[str, Any], choices: Mapping[str, tuple[Any, ...]]
+) -> None:
     rate, filters = values["sample_rate"], values["n_filters"]
     if rate is not None and (not isinstance(rate, int | float) or not rate >= 1):
         raise unknown_value("it", "sample_rate", rate, "a number of Hz")
@@ -256,17 +297,12 @@ def _arguments(args: Mapping[str, Any]) -> dict[str, Any]:
         "in_chan": (None, filters),
         "out_chan": (None, 0, filters),
         "fb_name": ("free", "FreeFB"),
-        "norm_type": get_args(ChannelNorm),
-        "mask_act": tuple(MASKS),
         "encoder_activation": (None, "linear", "relu"),
-        "causal": (False, True),
+        **choices,
     }
-    for name, expected in supported.items():
-        if values[name] not in expected:
-            raise unknown_value(
-                "it", name, values[name], " or ".join(map(str, expected))
-            )
-    return values
+    for name, known in supported.items():
+        if values[name] not in known:
+            raise unknown_value("it", name, values[name], " or ".join(map(str, known)))
 
 
 def _of_arguments(values: Mapping[str, Any]) -> shapes.ConvTasnet:

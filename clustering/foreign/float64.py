@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clustering.foreign import nussl_file
+from clustering.foreign import lstm_tasnet_file, nussl_file
 from clustering.foreign.conv_tasnet_file import ConvTasnetFile
+from clustering.foreign.lstm_tasnet_file import LstmTasnetFile
 from clustering.foreign.nussl_file import NusslModel
+from clustering.models import shapes
 from clustering.models.layers import EPSILON, NORM_AXES
+from clustering.models.shapes import ChannelNorm, Filterbank
 
 Weights = Mapping[str, np.ndarray]
 
@@ -58,8 +61,10 @@ def magnitude_reference(
     return outputs
 
 
-def waveform_reference(model: ConvTasnetFile, waveform: np.ndarray) -> np.ndarray:
-    """Compute a Conv-TasNet in float64 from the tensors of its file.
+def waveform_reference(
+    model: ConvTasnetFile | LstmTasnetFile, waveform: np.ndarray
+) -> np.ndarray:
+    """Compute a network on waveforms in float64 from the tensors of its file.
 
     Args:
         model: The restored model, of which shape and tensors are read.
@@ -68,14 +73,21 @@ def waveform_reference(model: ConvTasnetFile, waveform: np.ndarray) -> np.ndarra
     Returns:
         Estimates [batch, sources, samples].
     """
-    shape, names = model.network.config, model.names
-    bank, padding, samples = shape.filterbank, shape.padding, waveform.shape[-1]
     double = {
         name: np.asarray(tensor, np.float64) for name, tensor in model.tensors.items()
     }
+    if isinstance(model, LstmTasnetFile):
+        return _lstm_tasnet(model, double, waveform)
+    return _conv_tasnet(model, double, waveform)
+
+
+def _conv_tasnet(
+    model: ConvTasnetFile, double: Weights, waveform: np.ndarray
+) -> np.ndarray:
+    shape, names = model.network.config, model.names
+    padding, samples = shape.padding, waveform.shape[-1]
     padded = np.pad(waveform.astype(np.float64), [(0, 0), (padding, padding)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, bank.size, -1)
-    encoded = windows[:, :: bank.stride] @ double[names.encoder][:, 0].T
+    encoded = _encoded(padded, double[names.encoder], shape.filterbank)
     encoded = np.maximum(encoded, 0.0) if shape.encoder_relu else encoded
     net = _ConvTasnet(model, double)
     rows = net.product(names.bottleneck, net.normalise(names.norm, encoded))
@@ -88,14 +100,48 @@ def waveform_reference(model: ConvTasnetFile, waveform: np.ndarray) -> np.ndarra
         if f"{residual}.weight" in double:
             rows = rows + net.product(residual, hidden)
     rows = net.rectify(f"{names.activation}.weight", total if shape.skip else rows)
-    mask = net.product(names.mask, rows).reshape(*rows.shape[:2], shape.sources, -1)
+    rows = net.product(names.mask, rows)
+    sound = _decoded(rows, encoded, double[names.decoder], shape, padded.shape[-1])
+    return sound[..., padding : padding + samples]
+
+
+def _lstm_tasnet(
+    model: LstmTasnetFile, double: Weights, waveform: np.ndarray
+) -> np.ndarray:
+    file, shape = lstm_tasnet_file, model.network.config
+    bank, stack = shape.filterbank, shape.recurrent
+    gate = _sigmoid(_encoded(waveform, double[file.GATE], bank))
+    encoded = gate * np.maximum(_encoded(waveform, double[file.ENCODER], bank), 0.0)
+    gain, offset = (double[f"{file.NORM}.{name}"] for name in ("gamma", "beta"))
+    rows = _normalised(encoded, shape.norm or "gLN") * gain + offset
+    prefix = f"{file.STACK}."
+    weights = {name.removeprefix(prefix): tensor for name, tensor in double.items()}
+    args = {"num_layers": stack.layers, "bidirectional": stack.bidirectional}
+    rows = _linear(double, file.MASK, _recurrent(Module(args, weights), rows))
+    return _decoded(rows, encoded, double[file.DECODER], shape, waveform.shape[-1])
+
+
+def _encoded(waveform: np.ndarray, filters: np.ndarray, bank: Filterbank) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(waveform, bank.size, -1)
+    return windows[:, :: bank.stride].astype(np.float64) @ filters[:, 0].T
+
+
+def _decoded(
+    rows: np.ndarray,
+    encoded: np.ndarray,
+    filters: np.ndarray,
+    shape: shapes.Tasnet | shapes.ConvTasnet,
+    samples: int,
+) -> np.ndarray:
+    """Turn the output of a network into waveforms, by its masks of the mixture."""
+    mask = rows.reshape(*rows.shape[:2], shape.sources, -1)
     mask = MASKS[shape.mask_activation](mask)
-    frames = (mask * encoded[:, :, np.newaxis]) @ double[names.decoder][:, 0]
-    sound = np.zeros([len(waveform), shape.sources, samples + 2 * padding])
+    frames = (mask * encoded[:, :, np.newaxis]) @ filters[:, 0]
+    bank, sound = shape.filterbank, np.zeros([len(rows), shape.sources, samples])
     for number in range(frames.shape[1]):
         start = number * bank.stride
         sound[..., start : start + bank.size] += frames[:, number]
-    return sound[..., padding : padding + samples]
+    return sound
 
 
 class Module(NamedTuple):
@@ -210,16 +256,7 @@ class _ConvTasnet(NamedTuple):
 
     def normalise(self, name: str, rows: np.ndarray) -> np.ndarray:
         gain, offset = (self.tensors[f"{name}.{s}"] for s in self.model.names.scale)
-        norm = self.model.network.config.norm
-        if norm == "cgLN":
-            count = rows.shape[2] * np.arange(1.0, rows.shape[1] + 1)[:, np.newaxis]
-            mean = np.cumsum(rows.sum(2, keepdims=True), 1) / count
-            squares = np.cumsum((rows**2).sum(2, keepdims=True), 1) / count
-            variance = squares - mean**2
-        else:
-            axes = tuple(NORM_AXES[norm])
-            mean, variance = (f(rows, axes, keepdims=True) for f in (np.mean, np.var))
-        return (rows - mean) / np.sqrt(variance + EPSILON) * gain + offset
+        return _normalised(rows, self.model.network.config.norm) * gain + offset
 
     def block(self, number: int, rows: np.ndarray) -> np.ndarray:
         """Run a block up to its last normalisation."""
@@ -237,6 +274,18 @@ class _ConvTasnet(NamedTuple):
             for index, tap in enumerate(taps)
         )
         return self.normalise(f"{inner}.5", self.rectify(f"{inner}.4.weight", hidden))
+
+
+def _normalised(rows: np.ndarray, norm: ChannelNorm) -> np.ndarray:
+    if norm == "cgLN":
+        count = rows.shape[2] * np.arange(1.0, rows.shape[1] + 1)[:, np.newaxis]
+        mean = np.cumsum(rows.sum(2, keepdims=True), 1) / count
+        squares = np.cumsum((rows**2).sum(2, keepdims=True), 1) / count
+        variance = squares - mean**2
+    else:
+        axes = tuple(NORM_AXES[norm])
+        mean, variance = (f(rows, axes, keepdims=True) for f in (np.mean, np.var))
+    return (rows - mean) / np.sqrt(variance + EPSILON)
 
 
 def _mask(_: Module, mask: np.ndarray, data: np.ndarray) -> np.ndarray:

@@ -42,8 +42,12 @@ ARGUMENTS = Arguments(
         "sample_rate": None,
     },
     sizes=("n_layers", "hid_size"),
-    # The gated mixture is not negative, so that rectifying it changes nothing.
-    choices={"bidirectional": (True, False), "mask_act": tuple(MASKS)},
+    choices={
+        "bidirectional": (True, False),
+        # asteroid takes the softmax over the frames, not over the sources, so that its
+        # masks depend on the length of the mixture.
+        "mask_act": tuple(name for name in MASKS if name != "softmax"),
+    },
 )
 
 ENCODER, GATE, DECODER = (

@@ -158,7 +158,7 @@ class TwoPassSeparator:
         It halves the work. The numbers are those of the original's filter for one
         channel, which adds the regularisation of 1e-5 once to the power of the mixture.
         For two equal channels it adds half of that, which changes the estimates by up
-        to a relative 1e-4, and by more where the sound is very quiet.
+        to 7e-4 of the peak after one iteration, and by up to 7e-3 after three.
         """
         mono = self.config.channels == 1 and (mixture == mixture[:1]).all()
         estimates = self._one(mixture[:1] if mono else mixture)

@@ -54,6 +54,10 @@ def test_a_run_folder_is_written(tmp_path, capsys):
     [
         ({"depth": 3}, "it has the unknown argument depth"),
         ({"hid_size": 0}, "hid_size=0; expected a whole number above 0"),
+        (
+            {"mask_act": "softmax"},
+            "mask_act=softmax; expected linear or relu or sigmoid",
+        ),
         ({"encoder_activation": "tanh"}, "encoder_activation=tanh; expected None"),
         ({"bidirectional": False}, "extra masker.masker.0.rnn.weight_ih_l0_reverse"),
     ],

@@ -19,10 +19,10 @@ CURES = {
     errno.EDQUOT: SPACE,
     errno.ENAMETOOLONG: "rename the input, or choose a shorter name for the output",
     errno.EIO: "the disk or its connection fails, so choose a folder on another one",
-    errno.EFBIG: "raise the limit of the size of files (ulimit -f), or free your quota",
+    errno.EFBIG: "raise the file size limit (ulimit -f), or choose another disk",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENOENT: "check the path",
-    errno.ENOTDIR: "a part of this path is a file, so check the path",
+    errno.ENOTDIR: "name a folder: this path, or a part of it, is a file",
     errno.EISDIR: "name a file",
     errno.EEXIST: "choose another path",
     errno.ELOOP: "its symbolic links lead to each other, so check them",
@@ -82,7 +82,8 @@ another disk'
     if not isinstance(error, OSError) or cure is None:
         return str(error)
     name = error.filename2 or error.filename
-    what = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes) else ""
+    is_path = isinstance(name, str | bytes | os.PathLike)
+    what = f"{os.fsdecode(name)}: " if is_path else ""
     return f"{what}{error.strerror}; {cure}"
 
 
@@ -130,5 +131,6 @@ def _check_temporary_folder() -> None:
     except OSError as error:
         raise OSError(
             f"the temporary folder cannot take {TEMPORARY_BYTES} bytes ({error}); free "
-            "some space, raise the limit of ulimit -f, or set TMPDIR to another folder"
+            "some space, raise the file size limit (ulimit -f), or set TMPDIR to "
+            "another folder"
         ) from error

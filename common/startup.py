@@ -57,7 +57,10 @@ def replace_closed_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+            # Names of files may hold bytes that are not UTF-8.
+            stream = open(os.devnull, mode, errors="backslashreplace")  # noqa: PTH123, SIM115
+            os.set_inheritable(stream.fileno(), True)  # child processes need it too
+            setattr(sys, name, stream)
 
 
 def shorten_interrupts() -> None:

@@ -5,3 +5,5 @@ the four packages, and the page plays the stems through one mixer.
 """
 
 from __future__ import annotations
+
+import common  # noqa: F401 (it replaces closed streams of ``python -m harmony_split``)

@@ -51,7 +51,8 @@ class Arguments(NamedTuple):
 
     Attributes:
         required: Those without a default, all of them whole numbers above 0.
-        defaults: What asteroid takes where a file leaves an argument out.
+        defaults: What asteroid takes where a file leaves an argument out; the sample
+            rate is asked for instead.
         sizes: Those with a default that are whole numbers above 0.
         choices: Supported values of others.
     """
@@ -75,7 +76,7 @@ ARGUMENTS = Arguments(
         "in_chan": None,
         "causal": False,
         "fb_name": "free",
-        "stride": None,
+        "stride": 8,
         "encoder_activation": None,
         "sample_rate": None,
     },
@@ -249,8 +250,8 @@ def _described(content: Tensors) -> tuple[shapes.ConvTasnet, Names, int | None]:
     name = content["model_name"]
     if name != CLASS:
         raise NetworkError(
-            f"it is the network {str(name)[:80]} of asteroid; expected {CLASS} or "
-            "LSTMTasNet, the two of them that there are here"
+            f"it is the network {str(name)[:80]} of asteroid; only ConvTasNet "
+            "and LSTMTasNet can be converted"
         )
     values = arguments(content, ARGUMENTS)
     rate = values["sample_rate"]
@@ -291,8 +292,13 @@ def _check_values(
     values: Mapping[str, Any], choices: Mapping[str, tuple[Any, ...]]
 ) -> None:
     rate, filters = values["sample_rate"], values["n_filters"]
-    if rate is not None and (not isinstance(rate, int | float) or not rate >= 1):
+    is_number = isinstance(rate, int | float)
+    if rate is not None and not (is_number and 1 <= rate < np.inf):
         raise unknown_value("it", "sample_rate", rate, "a number of Hz")
+    if type(values["stride"] or 0) is not int:
+        raise unknown_value("it", "stride", values["stride"], "a number of samples")
+    if not isinstance(values.get("dropout", 0.0), int | float):
+        raise unknown_value("it", "dropout", values["dropout"], "a fraction")
     supported: dict[str, tuple[Any, ...]] = {
         "in_chan": (None, filters),
         "out_chan": (None, 0, filters),

@@ -37,7 +37,7 @@ ARGUMENTS = Arguments(
         "bidirectional": True,
         "in_chan": None,
         "fb_name": "free",
-        "stride": None,
+        "stride": 8,
         "encoder_activation": None,
         "sample_rate": None,
     },

@@ -35,8 +35,8 @@ from common.training.resume import Progress, RequireFinite, Saver, TrainingError
 from common.training.run_folder import Run
 from common.training.schedule import Schedule
 
-FAILED = "failed"
-"""File of a dry run beside the run folder, by which its second process ends."""
+ALIVE = "alive"
+"""File of a dry run beside the run folder, without which its second process ends."""
 
 
 @dataclass(frozen=True)
@@ -196,11 +196,13 @@ def check(config: Run, build: Build[Run]) -> int:
         ProcessPoolExecutor(1, mp_context=context) as pool,
     ):
         config = replace(config, output=str(Path(folder, "run")))
+        alive = Path(folder, ALIVE)
+        alive.touch()
         other = pool.submit(_check_again, config, build, os.getpid())
         try:
             weights, loss = _three_steps(config, build)
         except BaseException:
-            Path(folder, FAILED).touch()  # ends the other process
+            alive.unlink()  # ends the other process, also if the disk is full
             raise
         restored = other.result()
     pairs = zip(weights, restored, strict=True)
@@ -360,7 +362,7 @@ def _check_again(config: Run, build: Build[Run], parent: int) -> list[np.ndarray
     folder = run_folder.path_of(config)
     store = Checkpoints(folder, job.model, averages=averages)
     while store.restore_latest() is None:
-        if os.getppid() != parent or (folder.parent / FAILED).exists():
+        if os.getppid() != parent or not (folder.parent / ALIVE).exists():
             raise TrainingError("check failed before it had saved a checkpoint")
         time.sleep(0.2)
     return _third_step(job)

@@ -161,18 +161,19 @@ def _sizes(shapes: Shapes, facts: Facts) -> _Sizes:
         sources = shapes[WEIGHTING][1]
     else:
         sources = masks // (mics * coefficients)
+    several = (facts.num_mics or 1) > 1
+    cure = "call mixit.google.graph.MetaGraph(PATH) in Python" if several else AS_IT_IS
     if rows % coefficients == 0 and masks == mics * sources * coefficients:
         if facts.num_mics in (None, mics):
             return _Sizes(mics, coefficients, sources)
         raise CheckpointError(
             f"the meta graph is fed {facts.num_mics} microphones, but the network has "
-            f"{mics} inputs, which is not built natively; call "
-            "mixit.google.graph.MetaGraph(PATH) in Python"
+            f"{mics} inputs, which is not built natively; {cure}"
         )
     raise CheckpointError(
         f"{INITIAL} has {rows} rows and {MASK} {masks} columns, which are no masks of "
         f"{coefficients} coefficients for all of its {rows / coefficients:g} inputs; "
-        f"{AS_IT_IS}"
+        f"{cure}"
     )
 
 

@@ -26,7 +26,10 @@ def test_bad_input_is_one_line(capsys):
     [
         ("", "Is a directory; name a file"),
         ("none", "No such file or directory; check the path"),
-        ("file/x", "Not a directory; a part of this path is a file, so check the path"),
+        (
+            "file/x",
+            "Not a directory; name a folder: this path, or a part of it, is a file",
+        ),
     ],
 )
 def test_a_path_that_cannot_be_opened_is_one_line(tmp_path, capsys, path, text):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import common
-from common.startup import choose_device
+from common.startup import choose_device, replace_closed_streams
 
 ROOT = str(Path(common.__file__).parents[1])
 NOISY = """
@@ -73,6 +73,15 @@ def test_a_command_runs_with_closed_streams(tmp_path, closed):
     code = f"'{sys.executable}' -m common.weights.registry list {closed}"
     done = run(tmp_path, code, command=("sh", "-c"))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_replaced_stream_takes_any_name_and_reaches_child_processes(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["-m"])
+    monkeypatch.setattr(sys, "stderr", None)
+    replace_closed_streams()
+    with sys.stderr as stream:
+        stream.write("caf\udce9.wav\n")
+        assert os.get_inheritable(stream.fileno())
 
 
 def test_an_interruption_of_the_imports_is_one_line(tmp_path):

@@ -122,11 +122,11 @@ def test_graph_of_several_microphones_is_no_separator(unpack):
         MetaGraphError, match=r"takes 2 microphones.*google\.graph\.Meta"
     ):
         mixit.load(folder, metagraph=True)
-    fed = metagraph.Facts(num_mics=1)
-    with pytest.raises(
-        CheckpointError, match=r"is fed 1 mic.*call mixit\.google\.graph"
-    ):
-        architecture(read(locate(folder)), facts=fed)
+    tensors = read(locate(folder))
+    for number, cure in ((1, "--metagraph"), (3, "call mixit.google.graph.MetaGraph")):
+        facts = metagraph.Facts(num_mics=number)
+        with pytest.raises(CheckpointError, match=f"is fed {number} mic.*{cure}"):
+            architecture(tensors, facts=facts)
 
 
 def dilate(node):

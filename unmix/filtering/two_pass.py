@@ -158,7 +158,8 @@ class TwoPassSeparator:
         It halves the work. The numbers are those of the original's filter for one
         channel, which adds the regularisation of 1e-5 once to the power of the mixture.
         For two equal channels it adds half of that, which changes the estimates by up
-        to 7e-4 of the peak after one iteration, and by up to 7e-3 after three.
+        to 7e-4 of the peak after one iteration and 2e-3 after three (7e-3 with windows
+        of 50 frames).
         """
         mono = self.config.channels == 1 and (mixture == mixture[:1]).all()
         estimates = self._one(mixture[:1] if mono else mixture)

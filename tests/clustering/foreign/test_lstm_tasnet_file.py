@@ -41,6 +41,20 @@ def test_estimates_are_those_of_asteroid(tmp_path):
     assert convert.check(model) < 1e-5
 
 
+def test_one_direction_is_normalised_over_the_frames_so_far(tmp_path):
+    path = write(tmp_path / "model.pth", bidirectional=False)
+    content = torch_file.read(path)
+    state = {
+        name: tensor[:, :10] if name.endswith(("weight_ih_l1", "1.weight")) else tensor
+        for name, tensor in content["state_dict"].items()
+        if "reverse" not in name
+    }
+    torch_file.write(path, {**content, "state_dict": state})
+    model = weights.read(locate_model(path, weights.MODELS))
+    assert model.network.config.norm == "cgLN"
+    assert convert.check(model) < 1e-5
+
+
 def test_a_run_folder_is_written(tmp_path, capsys):
     path = write(tmp_path / "model.pth")
     assert convert.main([str(path), str(tmp_path / "run")]) == 0
@@ -53,6 +67,9 @@ def test_a_run_folder_is_written(tmp_path, capsys):
     ("args", "match"),
     [
         ({"depth": 3}, "it has the unknown argument depth"),
+        ({"dropout": "0"}, "dropout=0; expected a fraction"),
+        ({"stride": "8"}, "stride=8; expected a number of samples"),
+        ({"sample_rate": float("inf")}, "sample_rate=inf; expected a number of Hz"),
         ({"hid_size": 0}, "hid_size=0; expected a whole number above 0"),
         (
             {"mask_act": "softmax"},

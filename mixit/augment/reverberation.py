@@ -43,7 +43,9 @@ def find_rooms(folder: Path, split: str) -> dict[str, Room]:
         CorpusError: There is none.
     """
     rooms = {}
-    for room_folder in sorted((folder / split).glob("rirs_*/")):
+    for room_folder in sorted((folder / split).glob("rirs_*")):
+        if not room_folder.is_dir():
+            continue
         names = [path.name for path in sound_files.sounds(room_folder, ".wav")]
         prefix = f"{split}/{room_folder.name}"
         rooms[prefix] = Room(

@@ -16,6 +16,7 @@ from mixit.augment import mixing_list
 from mixit.augment.__main__ import make
 from mixit.augment.mixing_list import Recipe
 from mixit.augment.realisation import Folders
+from mixit.augment.reverberation import find_rooms
 
 RATE = 8000
 RECIPE = Recipe(train=10, validation=3, seconds=0.5, sample_rate=RATE)
@@ -325,6 +326,12 @@ def test_a_room_that_lacks_a_response_is_refused(folders, tmp_path, missing, sen
     assert sentence in str(caught.value)
     assert "rirs_1" in str(caught.value)
     assert not folders.output.exists()
+
+
+def test_a_file_beside_the_rooms_is_no_room(folders):
+    expected = find_rooms(folders.rooms, "train")
+    (folders.rooms / "train/rirs_notes.txt").write_text("measured in May")
+    assert find_rooms(folders.rooms, "train") == expected
 
 
 def test_a_response_of_another_rate_is_refused(folders, tmp_path):

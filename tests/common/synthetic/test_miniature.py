@@ -138,7 +138,7 @@ def test_other_files_are_not_replaced(tmp_path):
     with pytest.raises(FileExistsError, match="is not empty; choose another"):
         miniature.write_fuss(tmp_path, **SMALL)
     folder = miniature.write_fuss(tmp_path / "mini", **SMALL)
-    for mine in (folder / "mine.txt", next(folder.glob("*/")) / "mine.txt"):
+    for mine in (folder / "mine.txt", folder / "train" / "mine.txt"):
         mine.write_text("keep")
         with pytest.raises(FileExistsError, match="is not empty; choose another"):
             miniature.write_fuss(folder, **SMALL, seed=5)

@@ -194,9 +194,9 @@ def make(
     with files.locked(work):
         work.mkdir(parents=True, exist_ok=True)
         tasks = [(split, index) for split in counts for index in range(counts[split])]
-        write = partial(_write, work, pools, config, layout)
+        write = partial(_write, work, output, pools, config, layout)
         with ThreadPoolExecutor(cpus.threads(jobs)) as pool:
-            done = pool.map(lambda task: write(*task), tasks)
+            done = pool.map(write, tasks)
             list(tqdm(done, "mix", len(tasks), disable=None, leave=False))
         shutil.rmtree(work / ".done")
         sounds = {split: _sizes(pools[split]) for split in counts}
@@ -307,19 +307,21 @@ def _label(path: str, rules: SplitRules) -> tuple[str, str]:
 
 def _write(
     work: Path,
+    output: Path,
     pools: Mapping[str, Pool],
     config: MixtureConfig,
     layout: Layout,
-    split: str,
-    index: int,
+    task: tuple[str, int],
 ) -> None:
     """Draw and write one mixture, unless an earlier run did."""
+    split, index = task
     done = work / ".done" / f"{split}-{index}"
     if done.exists():
         return
     rng = np.random.default_rng([config.seed, SPLITS.index(split), index])
     annotation, sources = draw(pools[split], config, rng)
-    mixture = Mixture(split, index, annotation, sources, config.labels == "classes")
+    by_label = config.labels == "classes"
+    mixture = Mixture(split, index, annotation, sources, by_label, output)
     name = LAYOUTS[layout](work, mixture)
     file = work / ANNOTATIONS / split / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)

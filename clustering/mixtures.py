@@ -126,6 +126,7 @@ class Mixture(NamedTuple):
         annotation: Its description.
         sources: int16 [sources, samples].
         by_label: Whether folders are named by the labels, and not s1, s2.
+        home: Absolute folder of the complete set, for files that record it.
     """
 
     split: str
@@ -133,6 +134,7 @@ class Mixture(NamedTuple):
     annotation: Annotation
     sources: np.ndarray
     by_label: bool
+    home: Path
 
 
 def draw(
@@ -430,8 +432,8 @@ def _write_folders(folder: Path, mixture: Mixture, names: Sequence[str]) -> str:
 
 
 def _jams(stem: str, events: Sequence[str], mixture: Mixture) -> dict[str, Any]:
-    """Return the annotation of Scaper for its events, without absolute paths."""
-    annotation = mixture.annotation
+    """Return the annotation of Scaper with absolute paths, as nussl expects."""
+    annotation, home = mixture.annotation, mixture.home / mixture.split
     first, *_ = levels = [_level_db(wave) for wave in mixture.sources]
     listed = []
     for label, level, source in zip(
@@ -442,8 +444,8 @@ def _jams(stem: str, events: Sequence[str], mixture: Mixture) -> dict[str, Any]:
         file = part["files"][0]["file"]
         listed.append(writing.Event(label, file, start, level - first))
     paths = {
-        "soundscape_audio_path": f"{stem}.wav",
-        "isolated_events_audio_path": events,
+        "soundscape_audio_path": str(home / f"{stem}.wav"),
+        "isolated_events_audio_path": [str(home / event) for event in events],
     }
     seconds = annotation["samples"] / annotation["sample_rate"]
     return writing.jams(listed, seconds, paths)

@@ -3,8 +3,8 @@
 ``<root>/<split>/<name>.{wav,jams}`` with ``<name>_events/foreground0_dog.wav`` (1.3) or
 ``<name>_sources/foreground/0.wav`` (the fork, whose events may name their file as
 ``audio_path``, and whose sounds are cut to the shortest). The jams of 1.3 hold absolute
-paths of the machine that made them: if these do not exist, the files are looked for
-beside the jams.
+paths of the machine that made them: files beside the jams are preferred, so that a
+moved or copied corpus is read as a whole.
 
 References:
     Salamon, MacConnell, Cartwright, Li, Bello: Scaper: a library for soundscape
@@ -118,15 +118,14 @@ def _foreign(jams: Path, error: Exception) -> CorpusError:
 
 
 def _resolve(recorded: str, jams: Path) -> Path:
-    """Return the path of an isolated event: as recorded, or beside the jams."""
-    if Path(recorded).is_file():
-        return Path(recorded)
+    """Return the path of an isolated event: beside the jams, or as recorded."""
     # A Windows path reads either kind of slash.
     parts = PureWindowsPath(recorded).parts
     beside = jams.with_name(f"{jams.stem}_events")
     folders = [beside, jams.parent.joinpath(*parts[-2:-1])]
     files = [folder / parts[-1] for folder in folders]
-    return next(filter(None, map(sound_files.find, files)), files[0])
+    found = next(filter(None, map(sound_files.find, files)), None)
+    return found or (Path(recorded) if Path(recorded).is_file() else files[0])
 
 
 def _soundscape(jams: Path, recorded: Mapping[str, Any]) -> Path:

@@ -134,6 +134,8 @@ def jams(
         }
         for event in events
     ]
-    scaper = {"namespace": "scaper", "data": data, "sandbox": {"scaper": paths}}
+    labels = sorted({event.label for event in events})
+    sandbox = {"scaper": {"fg_labels": labels, **paths}}
+    scaper = {"namespace": "scaper", "data": data, "sandbox": sandbox}
     about = {"duration": seconds, "title": "", "jams_version": "0.3.4"}
     return {"annotations": [scaper], "file_metadata": about, "sandbox": {}}

@@ -248,6 +248,22 @@ def test_three_sources_in_the_layout_of_scaper(people, tmp_path):
         np.testing.assert_array_equal(sum(sources), audio.read(track.mixture)[0])
 
 
+def test_jams_hold_what_the_scaper_data_set_of_nussl_reads(people, tmp_path):
+    output = tmp_path / "mixed"
+    assert run(people, output, *SPEECH, "--layout", "scaper") == 0
+    for file in sorted(output.glob("*/*.jams")):
+        (annotation,) = json.loads(file.read_text())["annotations"]
+        recorded = annotation["sandbox"]["scaper"]
+        labels = [event["value"]["label"] for event in annotation["data"]]
+        assert recorded["fg_labels"] == sorted(labels)
+        assert Path(recorded["soundscape_audio_path"]) == file.with_suffix(".wav")
+        events = map(Path, recorded["isolated_events_audio_path"])
+        for label, event in zip(labels, events, strict=True):
+            assert event.is_file()
+            assert event.name.endswith(f"_{label}.wav")
+            assert event.is_relative_to(file.parent)
+
+
 def test_sources_of_a_corpus_are_mixed_by_its_splits(tmp_path):
     corpus = WRITERS["musdb"](tmp_path / "m", train=4, test=2, seconds=2.0)
     words = ("--dataset", "musdb", "--group", "vocals,drums+bass+other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -114,6 +115,16 @@ def test_recorded_paths_that_exist_are_used(tmp_path):
     )
     (track,) = scaper_output.tracks(tmp_path, "test")
     assert track.sources["car::0"].parent == tmp_path / "moved"
+
+
+def test_a_copied_corpus_does_not_read_events_of_its_original(tmp_path):
+    folder = tmp_path / "original" / "test"
+    folder.mkdir(parents=True)
+    new(folder, "a", home=str(folder))
+    copied = shutil.copytree(folder.parent, tmp_path / "copy")
+    sound(folder / "a_events" / "foreground1_car.wav", 32)
+    (track,) = scaper_output.tracks(copied, "test")
+    assert levels(track)["car::0"] == 2
 
 
 def test_more_than_ten_events_keep_their_order(tmp_path):

@@ -35,6 +35,10 @@ from common.weights import torch_file
 from common.weights.torch_file import TorchFileError
 
 CLASS = "ConvTasNet"
+BARE = "encoder.filterbank."
+"""Part of a name of a tensor of every network of asteroid."""
+CHIMERA = "masker.embedding_layer."
+"""Part of a name of a tensor of the network of asteroid's recipe DeepClustering."""
 STACK = 8
 """Blocks of a repeat of ``conv_tasnet_base``; the tensors do not say the number."""
 
@@ -169,12 +173,16 @@ class ConvTasnetFile:
 def is_one(content: object) -> bool:
     """Whether what a file holds is a network of asteroid, or of torchaudio.
 
+    Tensors of asteroid without a description count as well: :func:`load` says what
+    they lack.
+
     >>> is_one({"model_name": "ConvTasNet", "state_dict": {}})
     True
     """
     if not isinstance(content, Mapping):
         return False
-    return "model_name" in content or TORCHAUDIO.encoder in content
+    is_named = "model_name" in content or TORCHAUDIO.encoder in content
+    return is_named or _holds(content, BARE)
 
 
 def load(path: str | Path) -> ConvTasnetFile:
@@ -246,6 +254,7 @@ def table(network: ConvTasnet, names: Names) -> Table:
 def _described(content: Tensors) -> tuple[shapes.ConvTasnet, Names, int | None]:
     """Find shape, names and sample rate of the network of a file."""
     if "model_name" not in content:
+        _expect_description(content)
         return _of_tensors(content), TORCHAUDIO, None
     name = content["model_name"]
     if name != CLASS:
@@ -256,6 +265,27 @@ def _described(content: Tensors) -> tuple[shapes.ConvTasnet, Names, int | None]:
     values = arguments(content, ARGUMENTS)
     rate = values["sample_rate"]
     return _of_arguments(values), ASTEROID, None if rate is None else int(rate)
+
+
+def _holds(content: Mapping, part: str) -> bool:
+    """Whether a tensor of a file, or of its ``state_dict``, has a part of a name."""
+    state = content.get("state_dict", content)
+    return isinstance(state, Mapping) and any(part in str(name) for name in state)
+
+
+def _expect_description(content: Mapping) -> None:
+    """Raise an error for tensors of asteroid alone."""
+    if _holds(content, CHIMERA):
+        raise NetworkError(
+            "it is the chimera network of asteroid's recipe DeepClustering; only "
+            "ConvTasNet and LSTMTasNet can be converted"
+        )
+    if _holds(content, BARE):
+        raise NetworkError(
+            "it holds tensors of asteroid without model_name and model_args, which "
+            "describe the network; save model.serialize() instead of "
+            "model.state_dict(), or take the best_model.pth of the recipe"
+        )
 
 
 def arguments(content: Tensors, expected: Arguments) -> dict[str, Any]:

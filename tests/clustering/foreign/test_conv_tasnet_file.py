@@ -155,6 +155,15 @@ def test_blocks_of_torchaudio_come_in_whole_repeats(tmp_path):
     refused(tmp_path, fewer, "it has 7 blocks .* expected whole repeats of 8")
 
 
+def test_tensors_of_asteroid_without_a_description(tmp_path):
+    state = content()["state_dict"]
+    lightning = {f"model.{name}": tensor for name, tensor in state.items()}
+    for values in (state, {"state_dict": lightning}):
+        refused(tmp_path, values, "tensors of asteroid without model_name and")
+    chimera = {**state, "masker.embedding_layer.weight": np.ones((2, 3), np.float32)}
+    refused(tmp_path, chimera, "it is the chimera network of asteroid's recipe")
+
+
 def test_a_causal_network_of_another_normalisation_takes_that_of_asteroid(tmp_path):
     values = content("causal") | {"infos": {}}
     values["model_args"]["norm_type"] = "gLN"

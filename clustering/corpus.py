@@ -55,7 +55,8 @@ def root(config: ClusteringConfig) -> Path:
         folder = user_path(config.data_root)
         if not folder.is_dir():
             raise CorpusError(
-                f"{config.dataset}: the root {folder} does not exist; check its name"
+                f"{config.dataset}: {reading.no_folder(folder, 'the root')}; check its "
+                "name"
             )
         return folder
     name = config.dataset

@@ -129,7 +129,7 @@ def root(config: UnmixConfig) -> Path:
         return musdb.find_root(folder)
     if not folder.is_dir():
         raise CorpusError(
-            f"{config.dataset}: the root {folder} does not exist; check its name"
+            f"{config.dataset}: {reading.no_folder(folder, 'the root')}; check its name"
         )
     return folder
 

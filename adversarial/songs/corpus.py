@@ -216,7 +216,7 @@ def _root(config: AdversarialConfig, corpus: str, root: str | None, seed: int) -
         folder = user_path(root)
         if not folder.is_dir():
             raise CorpusError(
-                f"{corpus}: the folder {folder} does not exist; check its name, or set "
+                f"{corpus}: {reading.no_folder(folder)}; check its name, or set "
                 "corpora.unpaired=none if it is the unpaired corpus that is missing"
             )
         return folder

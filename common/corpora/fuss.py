@@ -69,7 +69,7 @@ def find_root(folder: Path | str) -> Path:
     folder = user_path(folder)
     if not folder.is_dir():
         raise CorpusError(
-            f"FUSS: the folder {folder} does not exist; pass the one that holds "
+            f"FUSS: {reading.no_folder(folder)}; pass the one that holds "
             f"{list_name('train')}, or its parent."
         )
     for root in [folder, *(folder / name for name in FOLDERS)]:

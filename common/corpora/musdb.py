@@ -75,7 +75,7 @@ def find_root(folder: Path | str) -> Path:
     folder = user_path(folder)
     if not folder.is_dir():
         raise CorpusError(
-            f"MUSDB18: the folder {folder} does not exist; pass the one that holds "
+            f"MUSDB18: {reading.no_folder(folder)}; pass the one that holds "
             "train and test, or another corpus with dataset=..."
         )
     for root in (folder, *reading.subfolders(folder)):

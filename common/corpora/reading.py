@@ -47,7 +47,8 @@ def folder_of(corpus: str, folder: Path, purpose: str) -> Path:
         purpose: What it should hold, for the error.
 
     Raises:
-        CorpusError: It does not exist; the error lists the contents of its parent.
+        CorpusError: It does not exist, or is a file; the error lists the contents of
+            its parent.
     """
     if folder.is_dir():
         return folder
@@ -55,9 +56,22 @@ def folder_of(corpus: str, folder: Path, purpose: str) -> Path:
     while not parent.is_dir():
         parent = parent.parent
     raise CorpusError(
-        f"{corpus}: the folder {folder} does not exist; it should hold {purpose}; "
+        f"{corpus}: {no_folder(folder)}; it should hold {purpose}; "
         f"{parent} holds {contents(parent)}; check the root and the names."
     )
+
+
+def no_folder(folder: Path, name: str = "the folder") -> str:
+    """Return why a path is no folder, for an error.
+
+    >>> no_folder(Path("not/there")), no_folder(Path("/dev/null"), "the root")
+    ('the folder not/there does not exist', '/dev/null is a file, not a folder')
+    """
+    paths = (folder, *folder.parents)
+    file = next((path for path in paths if path.exists() and not path.is_dir()), None)
+    if file is None:
+        return f"{name} {folder} does not exist"
+    return f"{file} is a file, not a folder"
 
 
 def contents(folder: Path) -> str:

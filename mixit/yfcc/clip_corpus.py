@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from common import cpus, files
 from common.beam import Spread
-from common.corpora import fuss
+from common.corpora import fuss, reading
 from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
 from common.files import replacing, write_json, write_text
@@ -91,7 +91,7 @@ def make(
             another split of this name, or no example could be made.
     """
     if not videos.is_dir():
-        raise CorpusError(f"The folder of videos {videos} does not exist.")
+        raise CorpusError(f"{reading.no_folder(videos, 'the folder of videos')}.")
     video_sound.need_ffmpeg()
     _claim(root, split, clips, shape)
     rows = list(zip(clips.rows, clip_list.names(clips.rows), strict=True))

@@ -547,6 +547,7 @@ def words(config, *more):
         (["num_fft=100"], "num_hop=256; expected at most num_fft (100)"),
         (["num_disc=0"], r"model_config.num_disc=0; expected at least 1"),
         (["corpora.root=/nowhere"], "the folder /nowhere does not exist"),
+        (["corpora.root=/dev/null"], "/dev/null is a file, not a folder"),
     ],
 )
 def test_invalid_trainings_are_reported_in_one_sentence(

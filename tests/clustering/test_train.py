@@ -258,6 +258,8 @@ def test_values_that_no_training_can_use_are_refused(config, change, sentence):
 def test_a_missing_root_is_reported_in_one_sentence(config):
     with pytest.raises(CorpusError, match="wsj0_2mix: the root /nowhere does not"):
         data.load(replace(config, data_root="/nowhere"))
+    with pytest.raises(CorpusError, match=r"test_train.py is a file, not a folder"):
+        data.load(replace(config, data_root=__file__))
 
 
 def test_excerpts_are_functions_of_their_position(config):

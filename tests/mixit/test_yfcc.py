@@ -352,6 +352,10 @@ def test_mixtures_of_mixtures_are_measured(videos, tmp_path):
         (["--train", "good.csv", "--sample-rate", "-1"], "--sample-rate -1 make no"),
         (["--train", "good.csv", "--jobs", "0"], "--jobs is 0"),
         (["--train", "good.csv", "--videos", "none"], "folder of videos none does not"),
+        (
+            ["--train", "good.csv", "--videos", "good.csv"],
+            "csv is a file, not a folder",
+        ),
         (["--train", "good.csv", "--output", "good.csv"], "good.csv is a file; choose"),
         (["--moms", "good.csv"], "4 columns, expected 8; --train, --validation and"),
         (["--train", "none.csv"], "none.csv does not exist; give a clip list"),

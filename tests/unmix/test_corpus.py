@@ -42,6 +42,8 @@ def test_folders_need_a_root_and_their_names(tmp_path, dataset):
     assert corpus.root(replace(config, data_root=str(tmp_path))) == tmp_path
     with pytest.raises(CorpusError, match=r"the root .*/nowhere does not exist"):
         corpus.root(replace(config, data_root=str(tmp_path / "nowhere")))
+    with pytest.raises(CorpusError, match=r"test_corpus.py is a file, not a folder"):
+        corpus.root(replace(config, data_root=__file__))
     for key in FOLDERS[dataset]:
         empty = () if isinstance(FOLDERS[dataset][key], tuple) else None
         with pytest.raises(ConfigError, match=f"--{key.replace('_', '-')}"):

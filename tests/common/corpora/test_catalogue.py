@@ -1,5 +1,6 @@
 """Every corpus in the catalogue, read from its miniature."""
 
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -96,3 +97,9 @@ def test_an_unknown_corpus_raises_with_the_known_names():
 
 def test_every_corpus_has_a_name_that_configurations_take():
     assert set(get_args(CorpusName)) == set(CORPORA)
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_root_that_is_a_file_is_called_one(name):
+    with pytest.raises(CorpusError, match=r"test_catalogue.py is a file, not a folder"):
+        catalogue.tracks(name, Path(__file__), "train")

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from common.errors import sentence
 from common.files import write_json
 
 
@@ -137,6 +138,8 @@ def read_values(path: str | Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         refuse_endless(values)
+    except OSError as error:
+        raise ConfigError(f"configuration file {sentence(error)}") from error
     # What a constructor of YAML meets in a value of a wrong tag.
     except Exception as error:
         problem = " ".join(str(error).split())

@@ -39,6 +39,7 @@ from common.config import (
     renamed,
     unknown_key,
 )
+from common.errors import sentence
 from common.experiment import take_option
 from common.files import user_path
 from common.weights import bundled
@@ -393,6 +394,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             values = yaml.load(file, PlainLoader)
     except ConfigError:
         raise
+    except OSError as error:
+        raise ConfigError(f"experiment file {sentence(error)}") from error
     # What a constructor of YAML meets in a value of a wrong tag.
     except Exception as error:
         problem = " ".join(str(error).split())

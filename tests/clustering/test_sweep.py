@@ -105,7 +105,7 @@ def test_folder_of_another_sweep_is_left_alone(tmp_path, machine, capsys):
         (["tiny", "lr,batch_size=1,2;3"], "2 keys and 1 values"),
         (["small", "lr=1,2"], "'small' is neither a preset"),
         (["preset=tiny,small"], "preset='small': expected one of"),
-        (["-p", "gone.yml"], "gone.yml cannot be read"),
+        (["-p", "gone.yml"], "gone.yml: No such file or directory; check the path"),
         (["-p", "a.yml", "lr=1"], "name either a file or keys"),
     ],
 )

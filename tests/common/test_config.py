@@ -102,8 +102,10 @@ def test_yaml_files(tmp_path):
     path.write_text("!!python/object/apply:os.system ['true']")
     with pytest.raises(c.ConfigError, match="cannot be read"):
         c.read_values(path)
-    with pytest.raises(c.ConfigError, match="cannot be read"):
+    with pytest.raises(c.ConfigError, match=r"absent.yml: No such file .*; check the"):
         c.read_values(tmp_path / "absent.yml")
+    with pytest.raises(c.ConfigError, match="Is a directory; name a file"):
+        c.read_values(tmp_path)
 
 
 def test_a_choice_may_be_called_none():

@@ -422,8 +422,12 @@ def test_tuples_and_anchors_are_read(tmp_path):
 
 
 def test_a_missing_file_is_reported_in_one_sentence():
-    with pytest.raises(ConfigError, match=r"nowhere\.yml cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yml: No such file .*; check"):
         experiment_file.read("nowhere.yml")
+    with pytest.raises(
+        ConfigError, match=r"^experiment file \S+: Is a directory; name"
+    ):
+        experiment_file.read(Path(__file__).parent)
 
 
 def test_plain_keys_change_a_preset(tmp_path):

@@ -188,10 +188,12 @@ def run_config(path: str | Path) -> UnmixConfig | None:
     """Read the configuration of a run, None for other networks.
 
     Raises:
-        CheckpointError: There is no such model.
+        CheckpointError: There is no such model, or the path holds none.
     """
     location = locate_model(path, MODELS)
     first = next(iter(runs(location.run or location.path).values()), None)
+    if first is None and not location.published:
+        locate(path)
     return load_config(UnmixConfig, first / CONFIG) if first else None
 
 

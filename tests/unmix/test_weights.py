@@ -63,6 +63,8 @@ def test_the_configuration_of_a_run(folder):
     assert weights.run_config("mini").target == ("vocals",)
     assert weights.run_config("umxhq") is None
     assert weights.run_config(folder) is None
+    with pytest.raises(CheckpointError, match=r"holds neither config\.json nor a file"):
+        weights.run_config(Path(__file__).parent)
     with pytest.raises(CheckpointError, match="nowhere does not exist; expected"):
         weights.run_config("nowhere")
 

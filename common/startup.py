@@ -16,6 +16,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,6 +28,15 @@ VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
 LEGACY = "TF_USE_LEGACY_KERAS"
 MARK = "SEPARATION_QUIET_TENSORFLOW"
 NVIDIA = Path("/proc/driver/nvidia/version")
+MODULE = re.compile(
+    r"(-m)?(mixit|unmix|clustering|adversarial|common|harmony_split)(\..+)?"
+)
+"""Modules of the suite, as words of ``python -m mixit.train`` or ``-mmixit.train``."""
+COMMAND = re.compile(
+    r"(mixit|unmix|clustering|adversarial)-(train|separate|evaluate|convert|export|light)"
+    r"|clustering-visualize|umx-tf|harmony-split|separation-(doctor|registry)"
+)
+"""Names of the commands that ``pip`` installs."""
 
 
 class Finder:
@@ -47,12 +57,22 @@ class Finder:
         return spec
 
 
+def is_command() -> bool:
+    """Return whether this process is a command of the suite, and no user's program.
+
+    Commands start by ``python -m mixit.train`` or, installed by pip, ``mixit-train``.
+    """
+    if sys.argv[:1] == ["-m"]:  # the value while Python looks for the module
+        return MODULE.fullmatch(sys.orig_argv[-len(sys.argv)]) is not None
+    return COMMAND.fullmatch(Path(*sys.argv[:1]).name) is not None
+
+
 def replace_closed_streams() -> None:
     """Open the null device for each standard stream that a command starts without.
 
     Otherwise a line of output is an error, or goes to the file that is opened next.
     """
-    if sys.argv[:1] != ["-m"]:  # the value while Python looks for the module
+    if not is_command():
         return
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -64,12 +84,12 @@ def replace_closed_streams() -> None:
 
 
 def shorten_interrupts() -> None:
-    """Let Ctrl-C end the imports of a command ``python -m ...`` without a traceback.
+    """Let Ctrl-C end the imports of a command without a traceback.
 
     The exit code is 130 in a shell, as Python ends by the signal. Once a command runs,
     :func:`common.errors.exit_code` reports interruptions.
     """
-    if sys.argv[:1] != ["-m"]:
+    if not is_command():
         return
     before = sys.excepthook
 

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 import common
+from common.startup import COMMAND
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LANES = ("current", "tfio")
@@ -140,6 +141,7 @@ def test_lanes_stand_at_the_ends_of_the_range():
 
 def test_commands_are_functions_of_the_tree(setup_py):
     assert dict(line.split(" = ") for line in setup_py["COMMANDS"]) == COMMANDS
+    assert all(COMMAND.fullmatch(name) for name in COMMANDS)
     for target in COMMANDS.values():
         module, name = target.split(":")
         path = REPOSITORY / f"{module.replace('.', '/')}.py"

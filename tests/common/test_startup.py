@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import common
-from common.startup import choose_device, replace_closed_streams
+from common.startup import choose_device, is_command, replace_closed_streams
 
 ROOT = str(Path(common.__file__).parents[1])
 NOISY = """
@@ -68,15 +68,45 @@ def test_a_gpu_that_is_not_seen_shows_everything(tmp_path):
     assert "failed call to cuInit" in run(tmp_path, code).stderr
 
 
+def start(tmp_path, way, module, command):
+    """Words of a shell that start a module, or the command that pip makes of it."""
+    if way == "module":
+        return f"'{sys.executable}' -m {module}"
+    script = tmp_path / command
+    script.write_text(f"import sys\nfrom {module} import main\nsys.exit(main())\n")
+    return f"'{sys.executable}' '{script}'"
+
+
+@pytest.mark.parametrize("way", ["module", "installed"])
 @pytest.mark.parametrize("closed", ["<&- >&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_command_runs_with_closed_streams(tmp_path, closed):
-    code = f"'{sys.executable}' -m common.weights.registry list {closed}"
-    done = run(tmp_path, code, command=("sh", "-c"))
+def test_a_command_runs_with_closed_streams(tmp_path, closed, way):
+    code = start(tmp_path, way, "common.weights.registry", "separation-registry")
+    done = run(tmp_path, f"{code} list {closed}", command=("sh", "-c"))
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-m", "mixit.train", "with", "tiny"], True),
+        (["-mharmony_split"], True),
+        (["-m", "theirs.train", "mixit.train"], False),
+        (["/a folder/unmix-separate", "song.wav"], True),
+        (["unmix-batch", "song.wav"], False),
+        (["mixit-train.py"], False),
+        ([""], False),
+    ],
+)
+def test_programs_of_users_are_no_commands(monkeypatch, words, expected):
+    monkeypatch.setattr(sys, "orig_argv", ["python", *words])
+    is_module = words[0].startswith("-m")
+    arguments = words[1 if words[0] == "-m" else 0 :][1:]
+    monkeypatch.setattr(sys, "argv", ["-m" if is_module else words[0], *arguments])
+    assert is_command() == expected
+
+
 def test_a_replaced_stream_takes_any_name_and_reaches_child_processes(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["-m"])
+    monkeypatch.setattr(sys, "argv", ["mixit-train"])
     monkeypatch.setattr(sys, "stderr", None)
     replace_closed_streams()
     with sys.stderr as stream:
@@ -84,10 +114,11 @@ def test_a_replaced_stream_takes_any_name_and_reaches_child_processes(monkeypatc
         assert os.get_inheritable(stream.fileno())
 
 
-def test_an_interruption_of_the_imports_is_one_line(tmp_path):
+@pytest.mark.parametrize("way", ["module", "installed"])
+def test_an_interruption_of_the_imports_is_one_line(tmp_path, way):
     # The shell gives the exit code that users see. A test run in the background ignores
     # SIGINT, and so would the command.
-    code = f"'{sys.executable}' -m mixit.separate --list; exit $?"
+    code = start(tmp_path, way, "mixit.separate", "mixit-separate") + " --list; exit $?"
     interrupt = (
         "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "os.kill(os.getpid(), signal.SIGINT)"

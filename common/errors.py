@@ -31,6 +31,11 @@ CURES = {
     errno.EROFS: "choose a folder on another disk",
 }
 """What to do about errors of the file system."""
+OF_A_PATH = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP),
+    *(errno.EACCES, errno.EPERM),
+}
+"""Errors whose cure needs the path, which the system does not always name."""
 
 TENSOR = re.compile(r"tensor with shape(\[[\d,]*\])")
 NO_MEMORY = re.compile("OOM|allocate|allocating|out of memory", re.I)
@@ -84,6 +89,8 @@ another disk'
     name = error.filename2 or error.filename
     is_path = isinstance(name, str | bytes | os.PathLike)
     what = f"{os.fsdecode(name)}: " if is_path else ""
+    if not is_path and error.errno in OF_A_PATH:
+        cure = "the system does not name the path: SEPARATION_TRACEBACK=1 shows where"
     return f"{what}{error.strerror}; {cure}"
 
 

@@ -1,5 +1,6 @@
 """Bad input and broken machines are one line and an exit code."""
 
+import errno
 import functools
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def test_a_path_that_cannot_be_opened_is_one_line(tmp_path, capsys, path, text):
     (tmp_path / "file").touch()
     assert errors.exit_code("demo", lambda: len((tmp_path / path).read_bytes())) == 1
     assert capsys.readouterr().err == f"demo: {tmp_path / path}: {text}\n"
+
+
+def test_an_error_without_a_path_tells_how_to_find_it(capsys):
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    assert errors.exit_code("demo", fail(error)) == 1
+    assert capsys.readouterr().err == (
+        "demo: No such file or directory; the system does not name the path: "
+        "SEPARATION_TRACEBACK=1 shows where\n"
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="Linux")

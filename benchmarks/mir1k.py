@@ -119,7 +119,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--train",
         nargs=argparse.REMAINDER,
         default=[],
-        help="the last option: all words after it go to each training",
+        help="the last option: all words after it go to each training; with --check "
+        "among them, only dry runs of the trainings are made and nothing is measured",
     )
     options = parser.parse_args(argv)
     if options.root is None and not options.tiny:

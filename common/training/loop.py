@@ -12,12 +12,12 @@ import math
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common import memory
+from common.files import scratch_folder
 from common.records import Index, explain
 from common.training import cluster, distribution, run_folder
 from common.training.averages import Averages
@@ -192,11 +193,11 @@ def check(config: Run, build: Build[Run]) -> int:
     """
     context = multiprocessing.get_context("spawn")
     with (
-        TemporaryDirectory(prefix="check-") as folder,
+        scratch_folder(Path(tempfile.gettempdir())) as folder,
         ProcessPoolExecutor(1, mp_context=context) as pool,
     ):
-        config = replace(config, output=str(Path(folder, "run")))
-        alive = Path(folder, ALIVE)
+        config = replace(config, output=str(folder / "run"))
+        alive = folder / ALIVE
         alive.touch()
         other = pool.submit(_check_again, config, build, os.getpid())
         try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import training
+from common import files, training
 from common.config import from_dict, to_dict
 from common.training import distribution, loop
 from common.training.logs import read_scalars
@@ -248,6 +249,27 @@ def test_a_check_compares_all_weights_of_both_processes(
     else:
         with pytest.raises(ValueError, match=words):
             loop.check(toys.config(), toys.build)
+
+
+def test_the_next_check_removes_the_folder_of_a_killed_one(toys, monkeypatch, tmp_path):
+    folders = []
+
+    def look(config, _build):
+        folders.append(Path(config.output).parent)
+        return [np.zeros(1)], 0.5
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(
+        loop, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1)
+    )
+    monkeypatch.setattr(loop, "_three_steps", look)
+    monkeypatch.setattr(loop, "_check_again", lambda *_: [np.zeros(1)])
+    assert loop.check(toys.config(), toys.build) == 0
+    folders[0].mkdir()  # no process holds it, as after a kill
+    files._swept.clear()
+    assert loop.check(toys.config(), toys.build) == 0
+    assert len(folders) == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_check_that_fails_at_once_ends_its_second_process(toys, monkeypatch):

@@ -47,7 +47,7 @@ def root(config: ClusteringConfig) -> Path:
         Its folder; the current one if each split has its own folder.
 
     Raises:
-        CorpusError: The folder does not exist.
+        CorpusError: The folder does not exist or is a file.
     """
     if config.folders and config.data_root is None:
         return Path()

@@ -90,7 +90,7 @@ another disk'
     is_path = isinstance(name, str | bytes | os.PathLike)
     what = f"{os.fsdecode(name)}: " if is_path else ""
     if not is_path and error.errno in OF_A_PATH:
-        cure = "the system does not name the path: SEPARATION_TRACEBACK=1 shows where"
+        cure = "set SEPARATION_TRACEBACK=1 to see where this arose"
     return f"{what}{error.strerror}; {cure}"
 
 

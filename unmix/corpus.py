@@ -106,7 +106,7 @@ def root(config: UnmixConfig) -> Path:
     Raises:
         ConfigError: A key that this layout needs is not set, or no folder is
             named and the preset does not use the miniature.
-        CorpusError: The folder does not exist, or holds no corpus.
+        CorpusError: The folder does not exist or is a file, or holds no corpus.
     """
     for key in ("data_root", *NEEDED.get(config.dataset, ())):
         optional = key == "data_root" and config.dataset == "musdb"

@@ -196,6 +196,7 @@ def check(config: Run, build: Build[Run]) -> int:
         scratch_folder(Path(tempfile.gettempdir())) as folder,
         ProcessPoolExecutor(1, mp_context=context) as pool,
     ):
+        folder.chmod(0o700)  # It is in the temporary folder of all users.
         config = replace(config, output=str(folder / "run"))
         alive = folder / ALIVE
         alive.touch()

@@ -248,9 +248,12 @@ def test_three_sources_in_the_layout_of_scaper(people, tmp_path):
         np.testing.assert_array_equal(sum(sources), audio.read(track.mixture)[0])
 
 
-def test_jams_hold_what_the_scaper_data_set_of_nussl_reads(people, tmp_path):
+def test_jams_hold_what_the_scaper_data_set_of_nussl_reads(
+    people, tmp_path, monkeypatch
+):
     output = tmp_path / "mixed"
-    assert run(people, output, *SPEECH, "--layout", "scaper") == 0
+    monkeypatch.chdir(tmp_path)
+    assert run(people, Path("mixed"), *SPEECH, "--layout", "scaper") == 0
     for file in sorted(output.glob("*/*.jams")):
         (annotation,) = json.loads(file.read_text())["annotations"]
         recorded = annotation["sandbox"]["scaper"]

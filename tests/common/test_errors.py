@@ -43,8 +43,8 @@ def test_an_error_without_a_path_tells_how_to_find_it(capsys):
     error = FileNotFoundError(errno.ENOENT, "No such file or directory")
     assert errors.exit_code("demo", fail(error)) == 1
     assert capsys.readouterr().err == (
-        "demo: No such file or directory; the system does not name the path: "
-        "SEPARATION_TRACEBACK=1 shows where\n"
+        "demo: No such file or directory; set SEPARATION_TRACEBACK=1 to see where "
+        "this arose\n"
     )
 
 

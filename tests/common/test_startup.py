@@ -97,7 +97,7 @@ def test_a_command_runs_with_closed_streams(tmp_path, closed, way):
         ([""], False),
     ],
 )
-def test_programs_of_users_are_no_commands(monkeypatch, words, expected):
+def test_commands_are_told_from_programs_of_users(monkeypatch, words, expected):
     monkeypatch.setattr(sys, "orig_argv", ["python", *words])
     is_module = words[0].startswith("-m")
     arguments = words[1 if words[0] == "-m" else 0 :][1:]

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,6 +59,20 @@ def flags(parser):
         for action in parser._actions
         for flag in action.option_strings
     }
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_threads_share_a_separator(pillar):
+    separator = importlib.import_module(pillar).load("mini")
+    rng = np.random.default_rng(5)
+    lengths = [separator.sample_rate * n // 4 for n in (1, 3, 2, 4)]
+    mixtures = [rng.uniform(-0.1, 0.1, [1, n]).astype(np.float32) for n in lengths]
+    expected = [separator(mixture) for mixture in mixtures]
+    with ThreadPoolExecutor(4) as pool:
+        actual = list(pool.map(separator, mixtures * 2))
+    for one, other in zip(expected * 2, actual, strict=True):
+        for name in separator.sources:
+            np.testing.assert_array_equal(other[name], one[name])
 
 
 @pytest.mark.parametrize("pillar", PILLARS)

@@ -331,7 +331,7 @@ for word in dry reverberant sources rooms licence; do
 done
 
 if [[ "$words" == *' dry '* || "$words" == *' reverberant '* ]]; then
-  mixtures=$(cd -- "$mixtures" && pwd)
+  mixtures=$(CDPATH='' cd -- "$mixtures" && pwd)
   places=()
   if [[ "$words" == *' dry '* ]]; then places+=("${mixtures%/fuss_dev}"); fi
   if [[ "$words" == *' reverberant '* ]]; then places+=("$mixtures/ssdata_reverb"); fi

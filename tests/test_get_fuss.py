@@ -315,6 +315,14 @@ def test_says_sizes_and_counts(machine):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_cdpath_does_not_change_the_path_to_train_on(machine, monkeypatch):
+    machine.root.mkdir(exist_ok=True)
+    monkeypatch.chdir(machine.root.parent)
+    done = machine.run(ROOT_DIR=machine.root.name, CDPATH=".")
+    *_, command = done.stdout.splitlines()
+    assert shlex.split(command)[0] == f"FUSS_ROOT_DIR={machine.root}"
+
+
 def test_whole_set_is_not_warned_about(machine, site):
     files = dict(corpus_files())
     for split in fuss.SPLITS:

@@ -224,7 +224,7 @@ def load(cls: type[Config], path: str | Path) -> Config:
         )
     try:
         return from_dict(cls, _nested({**values, **removed}))
-    except ConfigError as error:
+    except ValueError as error:  # ConfigError, or that of a group of keys
         raise ConfigError(f"{path}: {error}") from error
 
 

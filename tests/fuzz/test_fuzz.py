@@ -38,7 +38,7 @@ def soundscape(path):
 
 FINDS = {
     "card": [DEEP],
-    "config": [DEEP],
+    "config": [DEEP, b'{"cluster": {"beta": 0}}', b'{"cluster.sources": 0}'],
     "downloads": [DEEP, b'{"a.pth": 3}', b'{"a.pth": [1]}'],
     "experiment": [
         DEEP, LONG, b"a: " + LONG, b"a: &a [*a]", LAUGHS, b"preset: [1]",
